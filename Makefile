@@ -53,13 +53,13 @@ lint: ## formatting, vet here and for arm64, static analysis, a build without cg
 gosec: ## what gosec finds that is not answered where it is (fetches gosec, which is no module of ours)
 	$(GO) run github.com/securego/gosec/v2/cmd/gosec@v2.30.0 -quiet ./...
 
-generate: ## write what is generated again: assembly, kernels for GPUs (needs clang-22 and lld-22), NOTICE, formulas of the page
+generate: ## write what is generated again: assembly, kernels for GPUs (needs clang-22, lld-22 and zstd), NOTICE, formulas of the page
 	$(GENERATE)
 	$(GO) test . -run Notice -update
 	$(GO) test ./results/economics -run JavaScript -update
 
 generate-check: ## generated assembly and kernels for GPUs are what their generators write, byte for byte (tests hold NOTICE and the page's formulas)
-	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go kernels/*/*.gz
+	rm -f kernels/*/*_amd64.s kernels/*/stubs_amd64.go kernels/*/*.zst
 	$(GENERATE)
 	git diff --exit-code -- kernels results/report/chart/widths.go
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # clang.sh SOURCE ARCH...: compile a kernel for GPUs, in the folder of its
-# package: to PTX for sm_NN, to a code object for gfxNNN, compressed. Debian's clang-22 and
+# package: to PTX for sm_NN, to a code object for gfxNNN, compressed by zstd. Debian's clang-22 and
 # lld-22 do it; no vendor's SDK is needed.
 set -eu
 source=$1
@@ -14,12 +14,12 @@ for arch; do
 	sm_*)
 		ptx=$([ "${arch#sm_9}" = "$arch" ] && echo 70 || echo 80)
 		clang-22 $flags --cuda-device-only --cuda-gpu-arch="$arch" --cuda-feature=+ptx$ptx -S "$source" -o "$name.$arch.ptx"
-		gzip -9nf "$name.$arch.ptx"
+		zstd -19 --ultra -22 -qf --rm "$name.$arch.ptx"
 		;;
 	gfx*)
 		clang-22 $flags --cuda-device-only --offload-arch="$arch" -mcode-object-version=5 -cuid=0 --no-gpu-bundle-output -c "$source" -o "$name.$arch.co"
 		chmod 644 "$name.$arch.co"
-		gzip -9nf "$name.$arch.co"
+		zstd -19 --ultra -22 -qf --rm "$name.$arch.co"
 		;;
 	esac
 done

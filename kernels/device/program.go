@@ -1,16 +1,15 @@
 package device
 
 import (
-	"bytes"
-	"compress/gzip"
 	_ "embed" // dialect.h
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 //go:embed dialect.h
@@ -24,16 +23,17 @@ type Program struct {
 	Code   map[string]Code // by architecture: PTX for sm_80, an AMD code object for gfx942
 }
 
-// Code is PTX or a code object, compressed by gzip: all of them are a tenth of the
+// Code is PTX or a code object, compressed by zstd: all of them are a tenth of the
 // program otherwise, and a machine needs those of one architecture.
 type Code []byte
 
 // Text returns the code as a driver takes it.
 func (c Code) Text() string {
-	from, err := gzip.NewReader(bytes.NewReader(c))
+	from, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	var text []byte
 	if err == nil {
-		text, err = io.ReadAll(from)
+		defer from.Close()
+		text, err = from.DecodeAll(c, nil)
 	}
 	if err != nil { // it is part of this program
 		panic(err)
@@ -42,7 +42,7 @@ func (c Code) Text() string {
 }
 
 // NewProgram finds the forms of a program among files: NAME.cl,
-// NAME.sm_80.ptx.gz, NAME.gfx942.co.gz. The files are part of this program, so that it panics if there
+// NAME.sm_80.ptx.zst, NAME.gfx942.co.zst. The files are part of this program, so that it panics if there
 // are none.
 func NewProgram(files fs.FS, name string) *Program {
 	p := &Program{Name: name, Code: map[string]Code{}}
@@ -55,7 +55,7 @@ func NewProgram(files fs.FS, name string) *Program {
 		switch path.Ext(file) {
 		case ".cl":
 			p.Source = dialect + "\n" + include(files, string(text))
-		case ".gz":
+		case ".zst":
 			p.Code[strings.Split(file, ".")[1]] = text
 		}
 	}

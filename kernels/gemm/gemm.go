@@ -21,7 +21,7 @@ import (
 //go:generate ../device/clang.sh wgmma.cu sm_90a
 //go:generate ../device/clang.sh mfma.cl gfx90a gfx942
 
-//go:embed *.cl *.gz
+//go:embed *.cl *.zst
 var files embed.FS
 
 // Programs for GPUs, each described in its source. Their kernels are named for

@@ -30,7 +30,7 @@ import (
 
 //go:generate ../device/clang.sh attention.cu sm_80
 
-//go:embed *.cl *.h *.gz
+//go:embed *.cl *.h *.zst
 var files embed.FS
 
 // Format is the format of weights and activations.

@@ -11,7 +11,7 @@ import (
 //go:generate ../device/clang.sh scan.cl sm_75
 //go:generate ../device/clang.sh scan.cl gfx90a gfx942 gfx1100 gfx1201
 
-//go:embed scan.cl scan.*.gz
+//go:embed scan.cl scan.*.zst
 var files embed.FS
 
 // Program has the kernels for GPUs, described in scan.cl.

@@ -15,7 +15,7 @@ import (
 //go:generate ../device/clang.sh stream.cl sm_75
 //go:generate ../device/clang.sh stream.cl gfx90a gfx942 gfx1100 gfx1201
 
-//go:embed stream.cl stream.*.gz
+//go:embed stream.cl stream.*.zst
 var files embed.FS
 
 // Program has the kernels for GPUs, described in stream.cl.

@@ -5,7 +5,6 @@ package devicetest
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -14,6 +13,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/perwatt/perwatt/kernels/device"
 	"github.com/perwatt/perwatt/kernels/gemm"
@@ -453,9 +454,10 @@ func streams(larger int) func(device.Processor, *device.Program) error {
 
 // Pack compresses code as that of a program is.
 func Pack(text string) device.Code {
-	var to bytes.Buffer
-	w := gzip.NewWriter(&to)
-	_, _ = w.Write([]byte(text)) // a buffer takes all
-	_ = w.Close()
-	return to.Bytes()
+	w, err := zstd.NewWriter(nil)
+	if err != nil { // no option was given
+		panic(err)
+	}
+	defer w.Close()
+	return w.EncodeAll([]byte(text), nil)
 }

@@ -109,7 +109,7 @@ func TestParseErrors(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, file := range []string{"../../stream/stream.sm_75.ptx.gz"} {
+	for _, file := range []string{"../../stream/stream.sm_75.ptx.zst"} {
 		text, err := os.ReadFile(file)
 		require.NoError(f, err)
 		f.Add(device.Code(text).Text())
