@@ -737,11 +737,13 @@ func (f *fleet) spread() table.Table {
 
 // shapeWords say of a figure whose healthy values are not spread normally what that means.
 func shapeWords(d *site.Distribution) []string {
-	switch d.Shape {
-	case "":
+	switch {
+	case d.Shape == "":
 		return nil
-	case site.Flat:
+	case d.Shape == site.Flat:
 		return []string{"flatter than a normal spread: two levels may lie close together"}
+	case d.Falsely.IsAbsent():
+		return []string{d.Shape + ": a part of the nodes may be at a level of its own"}
 	}
 	return []string{fmt.Sprintf("%s: about %s of 1,000 healthy nodes lie beyond the limit; an outlier only below −%s or above +%s",
 		d.Shape, table.Round(1000*float64(d.Falsely), 2), table.Percent(float64(d.TailLow)), table.Percent(float64(d.TailHigh)))}
@@ -764,7 +766,7 @@ func (f *fleet) method() section {
 	return sectionOf("method", "How nodes were judged", "", block{Table: table.Table{Items: []table.Item{
 		{About: "equal nodes", Text: "have the same hardware, scenario, use, device, kernel and number of threads, and, where watts are in the figure, the same meter, boundary, origin and grade. Only equal nodes are compared, five at least."},
 		{About: "outlier", Text: fmt.Sprintf("A node is an outlier where its work per joule or its throughput lies further from the median of its equals than the limit of the table: the larger of the margin, %s, fixed beforehand, and a number of standard deviations that depends on how many nodes there are. The standard deviation is that of the nodes nearest the median, so that bad nodes neither widen it nor hide each other.", table.Percent(f.Margin))},
-		{About: "false outliers", Text: "At most 1 in 10,000 healthy nodes is called an outlier, over all figures by which it is judged, where their values are spread normally. From 16 nodes on that is tested (L-skewness and L-kurtosis, at 1 % each). Where it is not so, the table of figures says how many healthy nodes lie beyond the limit: those of which the tails are the reason cannot be told, and are no outliers. With few nodes the test sees little: of fleets of 32 that are spread as Student's t with 5 degrees of freedom it sees 1 in 10, and 2 to 5 of 1,000 healthy nodes are called outliers in the others."},
+		{About: "false outliers", Text: "At most 1 in 10,000 healthy nodes is called an outlier, over all figures by which it is judged, where their values are spread normally. From 16 nodes on that is tested (L-skewness and L-kurtosis, at 1 % each). Where it is not so, the table of figures says how many healthy nodes lie beyond the limit: those of which the tails are the reason cannot be told, and are no outliers. With few nodes the test sees little: nodes spread as Student's t with 5 degrees of freedom are seen in 14 of 100 fleets of 32 and in 37 of 128, and in the others 2 to 4 of 1,000 healthy nodes are called outliers; of strongly skewed ones (lognormal, σ 0.5) up to 6 with 64 nodes or fewer."},
 		{About: "what is found", Text: "The table of figures says how much slower than it would be a node must be to be found in 99 of 100 fleets with as many nodes and the same spread."},
 		{About: "cannot tell", Text: "A node that would be an outlier, but whose own interval over its windows reaches the others: measure it again, with more rounds. Or one that lies no further off than the tails of the healthy nodes reach: see what the nodes at the end have in common."},
 		{About: "levels", Text: "Where nodes gather about several values, as after an update of firmware of a part of them, each is judged against its own, and the levels are named."},

@@ -441,14 +441,14 @@ func (a *analyst) judge(d *Distribution) {
 	values := slices.Clone(logs)
 	s := SpreadOf(values, a.figures[d.Hardware])
 	limit := max(s.Sigmas*s.Scale, math.Log1p(a.Margin))
-	tails := TailsOf(values, s, limit)
-	if d.Shape = tails.Kind; d.Shape != "" && d.Shape != Flat && tails.Falsely <= falseRate {
-		d.Shape, tails.Low, tails.High = "", limit, limit // it does not matter
-	}
-	if d.Shape != "" && d.Shape != Flat {
-		d.Falsely, d.TailLow, d.TailHigh = results.Float(tails.Falsely), results.Float(-math.Expm1(-tails.Low)), results.Float(math.Expm1(tails.High))
-	}
 	d.Spread, d.Sigmas, d.Limit = results.Float(math.Expm1(s.Scale)), results.Float(s.Sigmas), results.Float(math.Expm1(limit))
+	tails := TailsOf(values, s, limit)
+	d.Shape = tails.Kind
+	if tails.Falsely > falseRate {
+		d.Falsely, d.TailLow, d.TailHigh = results.Float(tails.Falsely), results.Float(-math.Expm1(-tails.Low)), results.Float(math.Expm1(tails.High))
+	} else {
+		tails.Low, tails.High = limit, limit // the rate holds whatever the shape
+	}
 	d.Finds = results.Float(-math.Expm1(-s.Finds(tails.Low)))
 	healthy := Good
 	if limit > math.Ln2 { // what is found so is half or double, or worse

@@ -355,6 +355,34 @@ func TestEqualAndFewNodes(t *testing.T) {
 	}
 }
 
+// What the report says that it would find is found, and of a spread with tails it is said.
+func TestWhatWouldBeFoundIsFound(t *testing.T) {
+	found, slower := 0, 0
+	for seed := range uint64(100) {
+		f := sitetest.Fleet{Nodes: 24, Seed: seed}
+		r, outcomes, sessions, groups := f.Make()
+		before := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+		for k := range sessions[5].Figures {
+			v := &sessions[5].Figures[k]
+			for _, d := range before.Figures {
+				if d.Scenario == v.Scenario && d.Metric == v.Metric {
+					by := results.Float(1 - float64(d.Finds))
+					v.Value, v.Low, v.High = v.Value*by, v.Low*by, v.High*by
+					slower++
+				}
+			}
+		}
+		after := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+		for _, d := range after.Figures {
+			if d.Points[5].Health == site.Outlier {
+				found++
+			}
+		}
+	}
+	require.Equal(t, 600, slower)
+	require.GreaterOrEqual(t, found, 585, "99 of 100, and four standard deviations of that count")
+}
+
 // Two batches of nodes closer together than anyone sees by eye are levels, if the records
 // show what parts them.
 func TestTwoBatchesThatTheRecordsPart(t *testing.T) {

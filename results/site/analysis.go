@@ -91,9 +91,10 @@ type Distribution struct {
 	// Finds is how much lower than it would be, relative, a node must be to be found in 99
 	// of 100 such fleets.
 	Finds results.Float `json:"finds"`
-	// Shape is not empty where healthy values are not spread normally: see [Tails]. Then
-	// Falsely is the part of healthy nodes that lies beyond the limit, and a node is called
-	// an outlier only beyond TailLow and TailHigh, relative; between, it cannot be told.
+	// Shape is not empty where healthy values are not spread normally: see [Tails]. Falsely
+	// is the part of healthy nodes that lies beyond the limit, if that is more than is
+	// promised. Then a node is called an outlier only beyond TailLow and TailHigh,
+	// relative; between, it cannot be told.
 	Shape    string        `json:"shape,omitempty"`
 	Falsely  results.Float `json:"falsely"`
 	TailLow  results.Float `json:"tail_low"`

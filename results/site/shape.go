@@ -67,10 +67,7 @@ func lmoments(sorted []float64) (l [4]float64) {
 // kind names a shape that is not that of a normal sample; empty otherwise. The tests are
 // those of Harri and Coble (J. Applied Statistics 38, 2011): both ratios of a normal sample
 // are nearly normal themselves, with these variances. By simulation of 100,000 nodes the
-// size of each is 1 % from 16 nodes on. Student's t with 5 degrees of freedom is found to be
-// heavy-tailed in 12 of 100 fleets of 32 nodes, in 50 of 128 and in 100 of 1000; a lognormal
-// of σ 0.5 to be skewed in 60 of 100 fleets of 32 and in 100 of 128; an even mixture of two
-// levels 4 σ apart to be flat in 93 of 100 fleets of 64.
+// size of each is 1 % from 16 nodes on. docs/fleet.md has what they find.
 func (s *shape) kind() string {
 	if s.n < fewestShape {
 		return ""

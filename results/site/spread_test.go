@@ -32,6 +32,7 @@ var shapes = []struct {
 type characteristic struct {
 	falsely float64 // healthy nodes that are called outliers
 	at      float64 // nodes found whose figure is 5 standard deviations below the centre
+	best    float64 // of these, by the best test of a node that is known beforehand
 	own     float64 // nodes found that are 5 below where they would be, with their own deviation
 	masked  float64 // found of one in five nodes that are 8 below where they would be
 	nodes   int
@@ -59,6 +60,13 @@ func characteristicOf(n, nodes, figures int, draw func(*rand.Rand) float64) (c c
 		if logs[0] = -0.05; spread().Outside(logs[0]) {
 			c.at++
 		}
+		var others moments
+		for _, x := range logs[1:] {
+			others.add(x)
+		}
+		if math.Abs(-0.05-others.mean) > others.limit(1e-4)*others.scale() {
+			c.best++
+		}
 		if logs[0] = was - 0.05; spread().Outside(logs[0]) {
 			c.own++
 		}
@@ -75,7 +83,7 @@ func characteristicOf(n, nodes, figures int, draw func(*rand.Rand) float64) (c c
 		}
 	}
 	f := float64(fleets)
-	return characteristic{c.falsely / f / float64(n), c.at / f, c.own / f, c.masked / f, fleets * n}
+	return characteristic{c.falsely / f / float64(n), c.at / f, c.best / f, c.own / f, c.masked / f, fleets * n}
 }
 
 // The table in the comment of [Spread] is what this prints with PERWATT_LONG=1.
@@ -87,24 +95,27 @@ func TestCharacteristic(t *testing.T) {
 		nodes = 5000
 	}
 	for i, shape := range shapes {
-		for _, n := range sizes {
-			if i > 0 && testing.Short() {
-				continue
-			}
-			c := characteristicOf(n, nodes, 1, shape.draw)
-			t.Logf("%-26s n %6d: false %6.3f per thousand; found at 5 σ %5.1f %%, 5 σ off %5.1f %%, one in five 8 σ off %5.1f %%",
-				shape.name, n, 1000*c.falsely, 100*c.at, 100*c.own, 100*c.masked)
-			if i > 1 { // the rate is promised for normal values
-				continue
-			}
-			// Of so many nodes 0.1 a thousand, and four of the standard deviations of that count.
-			most := 1e-4 * float64(c.nodes)
-			require.LessOrEqual(t, c.falsely*float64(c.nodes), most+4*math.Sqrt(most)+1, "%s, n = %d", shape.name, n)
-			if n >= 100 {
-				require.GreaterOrEqual(t, c.at, 0.99, "%s, n = %d", shape.name, n)
-				require.GreaterOrEqual(t, c.masked, 0.99, "%s, n = %d", shape.name, n)
-			}
+		if i > 0 && testing.Short() {
+			break
 		}
+		t.Run(shape.name, func(t *testing.T) {
+			for _, n := range sizes {
+				c := characteristicOf(n, nodes, 1, shape.draw)
+				t.Logf("n %6d: false %6.3f per thousand; found at 5 σ %5.1f %% (at best %5.1f %%), 5 σ off %5.1f %%, one in five 8 σ off %5.1f %%",
+					n, 1000*c.falsely, 100*c.at, 100*c.best, 100*c.own, 100*c.masked)
+				if i > 1 { // the rate is promised for normal values
+					continue
+				}
+				// Of so many nodes 0.1 a thousand, and four of the standard deviations of that count.
+				most := 1e-4 * float64(c.nodes)
+				require.LessOrEqual(t, c.falsely*float64(c.nodes), most+4*math.Sqrt(most)+1, "n = %d", n)
+				require.Greater(t, c.at, c.best-0.12, "n = %d", n)
+				if n >= 100 {
+					require.GreaterOrEqual(t, c.at, 0.99, "n = %d", n)
+					require.GreaterOrEqual(t, c.masked, 0.99, "n = %d", n)
+				}
+			}
+		})
 	}
 }
 
@@ -120,7 +131,7 @@ func TestTheRateIsThatOfANode(t *testing.T) {
 		c := math.Cos(theta)
 		return 1 - 2/math.Pi*(theta+math.Sin(theta)*(c+2.0/3*c*c*c))
 	}
-	require.InEpsilon(t, falseRate/(1+8.0/6), tail(one.Sigmas/math.Sqrt(1+1.0/6)), 1e-6)
+	require.InEpsilon(t, falseRate/(1+severalTests/6.0), tail(one.Sigmas/math.Sqrt(1+1.0/6)), 1e-6)
 }
 
 func TestEqualValuesHaveNoSpread(t *testing.T) {
