@@ -15,7 +15,7 @@ import (
 // Known L-moments (Hosking 1990, table 1): uniform 1/6, 0, 0; exponential 1/2, 1/3, 1/6;
 // normal 1/√π, 0, 0.1226. A sample at the quantiles of a distribution has nearly those.
 func TestLMoments(t *testing.T) {
-	const n = 20_000
+	const n = 2000
 	for _, c := range []struct {
 		name     string
 		quantile func(float64) float64
@@ -31,9 +31,9 @@ func TestLMoments(t *testing.T) {
 			xs[i] = c.quantile((float64(i) + 0.5) / n)
 		}
 		l := lmoments(xs)
-		require.InDelta(t, c.want[0], l[1], 1e-3, c.name)
-		require.InDelta(t, c.want[1], l[2]/l[1], 1e-3, c.name)
-		require.InDelta(t, c.want[2], l[3]/l[1], 1e-3, c.name)
+		require.InDelta(t, c.want[0], l[1], 2e-3, c.name)
+		require.InDelta(t, c.want[1], l[2]/l[1], 2e-3, c.name)
+		require.InDelta(t, c.want[2], l[3]/l[1], 2e-3, c.name)
 	}
 	for _, nu := range []float64{3, 5, 10} { // the fit finds what it was given
 		xs := make([]float64, n)
@@ -105,7 +105,7 @@ func mixture(apart, part float64) func(*rand.Rand) float64 {
 func TestShapesOfHealthyFleets(t *testing.T) {
 	sizes, nodes := []int{16, 128, 1000}, 20_000
 	if testing.Short() {
-		sizes, nodes = []int{16, 256}, 6000
+		sizes, nodes = []int{16, 256}, 4000
 	}
 	if os.Getenv("PERWATT_LONG") != "" {
 		sizes, nodes = []int{10, 16, 32, 64, 128, 256, 1000, 10_000}, 100_000
@@ -114,7 +114,10 @@ func TestShapesOfHealthyFleets(t *testing.T) {
 		name string
 		draw func(*rand.Rand) float64
 	}{{"two levels 4 σ apart, even", mixture(4, 0.5)}, {"two levels 4 σ apart, 1 in 5", mixture(4, 0.2)}})
-	for _, shape := range all {
+	for i, shape := range all {
+		if i > 0 && testing.Short() && shape.name != "skewed (lognormal, 0.5)" {
+			continue
+		}
 		t.Run(shape.name, func(t *testing.T) {
 			for _, n := range sizes {
 				r := ratesOf(n, nodes, shape.draw)
@@ -128,7 +131,7 @@ func TestShapesOfHealthyFleets(t *testing.T) {
 					require.LessOrEqual(t, r.falsely*count, most+4*math.Sqrt(most)+1, name)
 					require.Less(t, r.shaped, 0.2, name)
 					require.Greater(t, r.found, 0.9, name)
-				case n >= 1000 && (shape.name == "heavy-tailed (Student, 5)" || shape.name == "skewed (lognormal, 0.5)"):
+				case n >= 1000 && shape.name == "heavy-tailed (Student, 5)", n >= 256 && shape.name == "skewed (lognormal, 0.5)":
 					require.Greater(t, r.shaped, 0.9, name)
 					require.Greater(t, r.inTail, 2*r.falsely, name)
 				}

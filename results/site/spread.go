@@ -43,7 +43,7 @@ import (
 // At best is Student's t of that node, known beforehand, against all others: where neither
 // mean nor spread is known, no test that keeps the rate finds more of them whatever these
 // are (it is uniformly most powerful among the invariant ones: Lehmann and Romano, Testing
-// Statistical Hypotheses, 2005, section 6.4). With its own deviation it is 87 % even if both
+// Statistical Hypotheses, 2005, chapter 6). With its own deviation it is 87 % even if both
 // are known: Φ(5 − 3.89). What would find more takes something for granted. Uses have
 // spreads of their own: if half of them spread 1.5 times as far as the others, the spread of
 // all together calls 10 times as many healthy nodes outliers. The rounds of a node bound
