@@ -21,9 +21,13 @@ help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/perwatt, one binary without cgo (it needs glibc: NVML is opened at run time)
-	$(GO) build -ldflags '$(LDFLAGS)' -o bin/perwatt ./cmd/perwatt
+	$(GO) build $(SHOW) -ldflags '$(LDFLAGS)' -o bin/perwatt ./cmd/perwatt
 
-run: build ## measure this machine at every use (about 2 minutes), print the table and write the page report.html
+# A first build says so, and names each package that is done.
+run: ## measure this machine at every use (about 2 minutes), print a summary and write the page report.html
+	@stale=$$($(GO) list -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' ./cmd/perwatt | grep -c .); \
+	if [ "$$stale" -gt 100 ]; then echo "first build: several minutes ($$stale packages, named as they are done; the next build takes seconds)"; show=-v; fi; \
+	$(MAKE) --no-print-directory build SHOW=$$show
 	./bin/perwatt run --preset quick --report report.html
 
 nightly: build ## measure this machine and say what changed since the nights before (exit 1: worse, 3: no data)

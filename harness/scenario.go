@@ -279,7 +279,7 @@ func Scenarios(names []string, devices []device.Info, work Work) ([]Scenario, er
 		name, id, placed := strings.Cut(n, "@")
 		switch {
 		case !p.among(name):
-			return nil, fmt.Errorf("unknown use %q: known are %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("unknown use %q: known are %s%s", name, strings.Join(known, ", "), results.DidYouMean(name, known))
 		case name == idle && placed:
 			return nil, fmt.Errorf("%q: idle is a state of the whole machine, not of one device", n)
 		case name == idle:

@@ -41,11 +41,13 @@ type Session struct {
 
 	// Meters' counters that are read more often than they move, by trace, with the
 	// longest time between two moves; 0 if a counter never moved twice.
-	paces map[results.TraceKey]time.Duration
-	heart *Heartbeat
-	cards map[string]cardDevice // by the card, as in [results.Channel]
-	seeds uint32                // that earlier runs had: two each, or more where there are more parts
-	right map[string]bool       // work of which an earlier run gave right answers, by [Part.work]
+	paces     map[results.TraceKey]time.Duration
+	heart     *Heartbeat
+	cards     map[string]cardDevice // by the card, as in [results.Channel]
+	forecast  *forecast             // of all sessions
+	following int                   // sessions after this one
+	seeds     uint32                // that earlier runs had: two each, or more where there are more parts
+	right     map[string]bool       // work of which an earlier run gave right answers, by [Part.work]
 }
 
 // Progress is the state of a session.
@@ -55,7 +57,8 @@ type Progress struct {
 	Scenario  string
 	Phase     string
 	Ended     *results.Run  // the run that has just ended, or nil
-	Left      time.Duration // estimated, of the whole session
+	Left      time.Duration // estimated, of all sessions
+	Later     time.Duration // estimated, of what follows this run: the part of Left that does not pass during it
 }
 
 // ErrSave is wrapped by the error of a session that ended because its record could not
@@ -92,12 +95,13 @@ func (s *Session) Run(ctx context.Context) error {
 		}
 		order = append(order, forward...)
 	}
-	took := map[string]time.Duration{}
+	if s.forecast == nil {
+		s.forecast = new(forecast)
+	}
 	for i, sc := range order {
 		at := Progress{Run: i, Runs: len(order), Round: i/len(s.Scenarios) + 1, Scenario: sc.Name}
-		for _, later := range order[i:] {
-			at.Left += s.estimate(later, took)
-		}
+		this := s.forecast.of(&rec.Plan, sc)
+		at.Later = s.forecast.of(&rec.Plan, order[i+1:]...) + time.Duration(s.following)*s.forecast.of(&rec.Plan, order...)
 		began := time.Now()
 		r := run{
 			s: s, host: host, clock: clock, scenario: sc,
@@ -108,7 +112,7 @@ func (s *Session) Run(ctx context.Context) error {
 			phase: func(name string) {
 				p := at
 				p.Phase = name
-				p.Left -= time.Since(began)
+				p.Left = p.Later + max(0, this-time.Since(began))
 				s.Progress(p)
 			},
 		}
@@ -119,7 +123,9 @@ func (s *Session) Run(ctx context.Context) error {
 			w.Run = fmt.Sprintf("%s/%d", sc.Name, at.Round)
 			s.warn(w)
 		}
-		took[sc.Name] = time.Since(began)
+		if r.rec.Status == results.OK {
+			s.forecast.learn(&rec.Plan, sc, time.Since(began))
+		}
 		rec.Runs = append(rec.Runs, r.rec)
 		if i == len(order)-1 {
 			rec.State = results.Complete
@@ -133,7 +139,7 @@ func (s *Session) Run(ctx context.Context) error {
 		if err := s.Save(rec); err != nil {
 			return fmt.Errorf("%w after %d of %d runs: %w", ErrSave, i+1, len(order), err)
 		}
-		at.Ended, at.Left = &r.rec, at.Left-took[sc.Name]
+		at.Ended, at.Left = &r.rec, at.Later
 		s.Progress(at)
 		if stopped {
 			break
@@ -225,20 +231,6 @@ func Describe(meters []power.Meter) []results.Meter {
 		out = append(out, results.Meter{Name: info.Name, Source: info.Source, Period: period, Channels: info.Channels, Notes: info.Notes})
 	}
 	return out
-}
-
-// estimate is the expected duration of a run: that of the last run of the scenario, or
-// else the sum of its phases.
-func (s *Session) estimate(sc Scenario, took map[string]time.Duration) time.Duration {
-	if d, ok := took[sc.Name]; ok {
-		return d
-	}
-	p := s.Record.Plan
-	d := p.Settle + p.Window
-	if len(sc.Parts) > 0 {
-		d += p.Warmup + 0.5
-	}
-	return d.Duration()
 }
 
 // clock is the monotonic clock of a record: seconds since its start.

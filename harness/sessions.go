@@ -61,7 +61,12 @@ func (s *Sessions) Refused(describe func(device.Config) device.Device, open func
 func (s *Sessions) All(ctx context.Context) iter.Seq2[*results.Record, error] {
 	return func(yield func(*results.Record, error) bool) {
 		plan, node := s.Session.Record.Plan, s.Session.Record.Node
+		s.Session.forecast, s.Session.following = new(forecast), 0
+		for range s.Sweep.Sessions(plan.Sessions) {
+			s.Session.following++
+		}
 		for plan.Session, plan.Setting = range s.Sweep.Sessions(plan.Sessions) {
+			s.Session.following--
 			rec, err := s.measure(ctx, plan, &node)
 			if !yield(rec, err) {
 				return

@@ -3,7 +3,9 @@ package harness
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"time"
 
 	"github.com/perwatt/perwatt/results"
 )
@@ -16,6 +18,7 @@ type Conditions struct {
 	Hybrid     bool          // cores of different designs or speeds
 	OnBattery  bool
 	OwnLoad    float64 // upper bound of this process's part of the 1-minute load average
+	Calm       bool    // a look at the CPU times found that other processes use little of them by now, whatever the load average
 }
 
 // ReadConditions reads them from the trees at roots; see [Fingerprint].
@@ -25,8 +28,45 @@ func ReadConditions(roots Roots) Conditions {
 	c := Conditions{RatedPower: rated, ClockShare: r.clockShare(), Hybrid: r.hybrid(), OnBattery: r.onBattery()}
 	if own, err := selfCPU(); err == nil && r == here {
 		c.OwnLoad = own.Minutes() // a CPU-second adds a sixtieth, which decays
+		// The load average tells of the last minute: of the build of this program too.
+		if threads := runtime.NumCPU(); busy(float64(parseLoad(r.word(r.proc("loadavg"))))-c.OwnLoad, threads) {
+			others, err := r.othersCPU(loadLook)
+			c.Calm = err == nil && others <= busyShare*float64(threads)
+		}
 	}
 	return c
+}
+
+// loadLook is how long the CPU times are looked at where the load average is high.
+const loadLook = time.Second
+
+// othersCPU returns how many CPUs other processes keep busy in the time from now on.
+func (r Roots) othersCPU(wait time.Duration) (cpus float64, err error) {
+	times, err := openHostTimes(r.Proc)
+	if err != nil {
+		return 0, err
+	}
+	defer times.close()
+	read := func() (busy float64) {
+		var own time.Duration
+		if busy, _, err = times.read(); err == nil {
+			own, err = selfCPU()
+		}
+		return busy - own.Seconds()
+	}
+	began, before := time.Now(), read()
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(wait)
+	after := read()
+	return (after - before) / time.Since(began).Seconds(), err
+}
+
+// busy reports whether a load average, less this process's part, is that of a machine
+// with other work.
+func busy(load float64, threads int) bool {
+	return load > max(leastBusy, busyShare*float64(threads))
 }
 
 func (r Roots) clockShare() results.Float {
@@ -177,7 +217,7 @@ var warnings = []struct {
 
 	{"busy-machine", func(n *results.Node, c *Conditions) string {
 		load := float64(n.Settings.Load)
-		return when(n.Threads() > 0 && load-c.OwnLoad > max(leastBusy, busyShare*float64(n.Threads())),
+		return when(n.Threads() > 0 && busy(load-c.OwnLoad, n.Threads()) && !c.Calm,
 			"load average %.2f on %d CPUs before anything was started: other work takes CPU time and power", load, n.Threads())
 	}, "stop it (top shows it), or wait a minute if it was the run before this one"},
 

@@ -1,7 +1,11 @@
 package harness
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -59,6 +63,7 @@ func TestDoubtsOneByOne(t *testing.T) {
 		{"", func(_ *results.Node, s *results.Settings, _ *Conditions) { s.Load = 0.8 }},
 		{"", func(_ *results.Node, s *results.Settings, c *Conditions) { s.Load, c.OwnLoad = 0.9, 0.15 }},
 		{"busy-machine", func(_ *results.Node, s *results.Settings, c *Conditions) { s.Load, c.OwnLoad = 0.9, 0.05 }},
+		{"", func(_ *results.Node, s *results.Settings, c *Conditions) { s.Load, c.Calm = 9, true }}, // a build that has ended
 		{"", func(n *results.Node, s *results.Settings, _ *Conditions) {
 			s.Load, s.CPUs, n.Devices = 0.24, []int{0, 1}, []results.Device{{ID: results.CPUDevice, Lanes: 2}}
 		}},
@@ -87,4 +92,29 @@ func TestDoubtsOneByOne(t *testing.T) {
 	for _, d := range warnings {
 		require.True(t, tested[d.code], "%s is never raised here", d.code)
 	}
+}
+
+// What others use now is the machine's busy time less this process's.
+func TestOthersCPU(t *testing.T) {
+	dir := t.TempDir()
+	stat := filepath.Join(dir, "stat")
+	line := func(user int) []byte { return fmt.Appendf(nil, "cpu %09d 0 0 0 0 0 0 0\n", user) }
+	require.NoError(t, os.WriteFile(stat, line(1000), 0o600))
+	r := Roots{Proc: dir}
+	cpus, err := r.othersCPU(10 * time.Millisecond)
+	require.NoError(t, err)
+	require.LessOrEqual(t, cpus, 0.0, "the machine stood still")
+
+	f, err := os.OpenFile(stat, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	changed := time.AfterFunc(50*time.Millisecond, func() { _, _ = f.WriteAt(line(1_000_000), 0) })
+	defer changed.Stop()
+	cpus, err = r.othersCPU(300 * time.Millisecond)
+	require.NoError(t, err)
+	require.Positive(t, cpus)
+
+	require.NoError(t, os.Remove(stat))
+	_, err = r.othersCPU(0)
+	require.Error(t, err, "and the load average decides")
 }

@@ -61,7 +61,11 @@ func Forced(on []device.Info, force map[string]string) (map[string]map[string]st
 				if err := trial.Find(force[kernel]); err == nil {
 					out[d.ID][kernel], found = force[kernel], true
 				} else if refused == nil {
-					refused = err
+					var rows []string
+					for _, r := range trial.Rows {
+						rows = append(rows, r.Name)
+					}
+					refused = fmt.Errorf("%w%s", err, results.DidYouMean(force[kernel], rows))
 				}
 			}
 		}
@@ -70,9 +74,9 @@ func Forced(on []device.Info, force map[string]string) (map[string]map[string]st
 		case refused != nil:
 			return nil, fmt.Errorf("%w: %w", bench.ErrUsage, refused)
 		case slices.Contains(names, kernel):
-			return nil, fmt.Errorf("%w: kernel %s has no implementation on the devices of the session", bench.ErrUsage, kernel)
+			return nil, fmt.Errorf("%w: kernel %s has no implementation on the devices of the session: choose them with --device", bench.ErrUsage, kernel)
 		default:
-			return nil, fmt.Errorf("%w: unknown kernel %q: known are %s", bench.ErrUsage, kernel, strings.Join(names, ", "))
+			return nil, fmt.Errorf("%w: unknown kernel %q: known are %s%s", bench.ErrUsage, kernel, strings.Join(names, ", "), results.DidYouMean(kernel, names))
 		}
 	}
 	return out, nil

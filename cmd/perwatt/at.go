@@ -32,7 +32,7 @@ func (a *atFlag) Type() string { return "time" }
 // Set implements pflag.Value.
 func (a *atFlag) Set(text string) (err error) {
 	if a.Time, err = time.Parse(time.RFC3339, text); err != nil {
-		return fmt.Errorf("%.40q is no time: RFC 3339 is meant, as in %s", text, time.Now().UTC().Add(time.Minute).Format(time.RFC3339))
+		return fmt.Errorf("must be a time as in RFC 3339, such as %s", time.Now().UTC().Add(time.Minute).Format(time.RFC3339))
 	}
 	a.Time = a.UTC()
 	switch ahead := time.Until(a.Time); {

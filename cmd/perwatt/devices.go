@@ -6,10 +6,12 @@ import (
 	"io"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/perwatt/perwatt/bench"
 	benchall "github.com/perwatt/perwatt/bench/all"
 	"github.com/perwatt/perwatt/harness"
 	"github.com/perwatt/perwatt/kernels/device"
@@ -55,11 +57,24 @@ func findDevices(ctx context.Context, stderr io.Writer) (there []device.Info, pr
 	return devices.Merge(found...), probes, warnings
 }
 
+// checkForced refuses implementations that no device of the session has.
+func checkForced(on []device.Info, force map[string]string) error {
+	_, err := benchall.Forced(on, force)
+	return refusedForced(err)
+}
+
+func refusedForced(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usagef("--impl: %s", strings.TrimPrefix(err.Error(), bench.ErrUsage.Error()+": "))
+}
+
 // try checks and times the kernels that scenarios need, or all for nil, on each device.
 func try(ctx context.Context, on []device.Info, force map[string]string, scenarios []harness.Scenario) (usable []device.Info, kernels []results.Kernel, warnings []results.Warning, err error) {
 	forced, err := benchall.Forced(on, force)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, refusedForced(err)
 	}
 	trials := harness.Trials{
 		Kernels: benchall.Kernels, Describe: devices.Describe, Needs: benchall.KernelsOf,

@@ -11,12 +11,12 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/perwatt/perwatt/bench"
 	_ "github.com/perwatt/perwatt/cmd/perwatt/arenas" // before all others
@@ -51,6 +51,9 @@ func usagef(format string, args ...any) error {
 func args(valid cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, a []string) error {
 		if err := valid(cmd, a); err != nil {
+			if strings.HasPrefix(err.Error(), "unknown command") { // as cobra calls an argument too many
+				err = unexpected(cmd, a[0])
+			}
 			return usagef("%w (see %s --help)", err, cmd.CommandPath())
 		}
 		return nil
@@ -210,12 +213,15 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if bad := new(pflag.InvalidValueError); errors.As(err, &bad) {
-			err = fmt.Errorf("--%s %.120q: %w", bad.GetFlag().Name, bad.GetValue(), bad.Unwrap())
+	root.SetFlagErrorFunc(badFlag)
+	plain := root.PersistentFlags().Bool("no-color", false, "no colours on a terminal, as with NO_COLOR=1; elsewhere there are none")
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		for _, w := range []io.Writer{cmd.OutOrStdout(), cmd.ErrOrStderr()} {
+			if o, ok := w.(*outlet); ok && *plain {
+				o.color = false
+			}
 		}
-		return usagef("%w (see %s --help)", err, cmd.CommandPath())
-	})
+	}
 	root.AddCommand(runCommand(), poolCommand(), trackCommand(), serveCommand(), fleetCommand(), workerCommand(), probeCommand(), trialCommand()) // which say what they have to save
 	for _, c := range []*cobra.Command{
 		nodeCommand(), metersCommand(), compareCommand(), explainCommand(), reportCommand(), pricesCommand(), verifyCommand(), importCommand(),
@@ -226,6 +232,15 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 			return atOnce(cmd, nil, func() error { return do(cmd, argv) })
 		}
 		root.AddCommand(c)
+	}
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil { // it answers a command that is not known with all of the help
+		help.Args = func(_ *cobra.Command, a []string) error {
+			if c, rest, _ := root.Find(a); len(rest) > 0 && c.HasAvailableSubCommands() {
+				return usagef("%w (see %s --help)", unexpected(c, rest[0]), c.CommandPath())
+			}
+			return nil
+		}
 	}
 	return root
 }

@@ -192,9 +192,22 @@ func say(w io.Writer, format string, args ...any) {
 // complain says an error: a line for each of those that were joined, with what
 // was wrapped around all of them.
 func complain(w io.Writer, err error) {
+	const red = "\x1b[1;31m"
 	for _, s := range sentences(err) {
-		say(w, "perwatt: %s", s)
+		if colored(w) { // say takes sequences away
+			fmt.Fprintf(w, "%sperwatt:\x1b[0m ", red)
+			say(w, "%s", once(s))
+			continue
+		}
+		say(w, "perwatt: %s", once(s))
 	}
+}
+
+// colored reports whether w shows colours: on a terminal, unless NO_COLOR (no-color.org)
+// or --no-color says no.
+func colored(w io.Writer) bool {
+	o, ok := w.(*outlet)
+	return ok && o.color
 }
 
 func sentences(err error) []string {

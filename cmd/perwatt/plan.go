@@ -28,10 +28,12 @@ var presets = map[string]presetPlan{
 	"publish": {results.Plan{Rounds: 6, Sessions: 5, Settle: 10, Warmup: 60, Limit: 600, Window: 600, Interval: 1, Target: true}, []string{"gpt-mini", "mlp", "mlp-big", "cnn", "transformer"}},
 }
 
+func presetNames() []string { return slices.Sorted(maps.Keys(presets)) }
+
 func preset(name string) (presetPlan, error) {
 	p, ok := presets[name]
 	if !ok {
-		return p, usagef("unknown preset %q: known are %s", name, strings.Join(slices.Sorted(maps.Keys(presets)), ", "))
+		return p, usagef("unknown preset %q: known are %s%s", name, strings.Join(presetNames(), ", "), results.DidYouMean(name, presetNames()))
 	}
 	p.Preset, p.Order, p.Session = name, "ABBA", 1
 	return p, nil

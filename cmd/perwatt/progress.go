@@ -17,9 +17,32 @@ type progress struct {
 	terminal bool
 
 	mu   sync.Mutex
+	left countdown
 	line func() string // what the changing line says now; nil while there is none
 	stop chan struct{}
 	wait sync.WaitGroup
+}
+
+// countdown shows a time that is left. What it shows does not rise by more than a tenth:
+// where more is left than it said before, it says that this is the least.
+type countdown struct {
+	least time.Duration // that it showed
+	some  bool
+}
+
+func (c *countdown) show(left time.Duration) string {
+	most := left
+	if c.some {
+		most = c.least + c.least/10
+	}
+	sign := ""
+	if left > most {
+		left, sign = most, "≥ "
+	}
+	if !c.some || left < c.least {
+		c.least, c.some = left, true
+	}
+	return sign + left.Round(time.Second).String()
 }
 
 // newProgress starts to show progress on w, until close.
@@ -92,8 +115,8 @@ func (p *progress) update(at harness.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.line = func() string {
-		left := max(0, at.Left-time.Since(began)).Round(time.Second)
-		return fmt.Sprintf("%s run %d/%d  round %d  %-8s %-8s %v left", string(bar), at.Run+1, at.Runs, at.Round, at.Scenario, at.Phase, left)
+		left := p.left.show(max(at.Later, at.Left-time.Since(began)))
+		return fmt.Sprintf("%s run %d/%d  round %d  %-8s %-8s %s left", string(bar), at.Run+1, at.Runs, at.Round, at.Scenario, at.Phase, left)
 	}
 	p.draw()
 }

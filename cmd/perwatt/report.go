@@ -133,17 +133,21 @@ func replaceFile(name string, body io.Reader) error {
 	return nil
 }
 
-// pdf has a Chromium print the page.
-func pdf(ctx context.Context, out string, page []byte) error {
-	browser := ""
+// browser finds a Chromium.
+func browser() (path string, err error) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
-			browser = path
-			break
+			return path, nil
 		}
 	}
-	if browser == "" {
-		return exit{exitUsage, errors.New("-o: a PDF is printed by Chromium, which is not installed: write .html and print it, or install chromium")}
+	return "", errors.New("a PDF is printed by Chromium, which is not installed: write .html and print it, or install chromium")
+}
+
+// pdf has a Chromium print the page.
+func pdf(ctx context.Context, out string, page []byte) error {
+	browser, err := browser()
+	if err != nil {
+		return exit{exitUsage, fmt.Errorf("-o: %w", err)}
 	}
 	dir, err := os.MkdirTemp("", "perwatt-pdf")
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,7 +45,7 @@ type runFlags struct {
 	settle, warmup, limit, window    time.Duration
 	interval, wait                   time.Duration
 	at                               atFlag
-	target, alone                    bool
+	target, alone, verbose           bool
 	place                            string // in a fleet
 	sweep                            sweepFlags
 	keep                             unsaved
@@ -60,8 +61,15 @@ mining in the background), in interleaved rounds. Each use runs in a worker proc
 Equal cards work together, one process a card, and are measured one by one and as a sum.
 With a card the mullet is matrix products in the foreground on the card and mining in the
 background on the CPU; in mullet-shared both are on the card.
-The session is written to one record. The table goes to standard output, progress and
-errors to standard error. Ctrl-C stops the session and keeps the runs that are finished.`,
+The session is written to one record. A summary goes to standard output, progress and
+errors to standard error. Ctrl-C stops the session and keeps the runs that are finished.
+
+The summary ends with the best figure of each use, whether it can be trusted, and the one
+thing that would help most. -v prints every table, and so does perwatt show later.
+Watts have a grade: A known to 1 % at the wall over 10 minutes, B to 2 % over 5, C to 5 %
+at wall, supply or BMC, D measured elsewhere or less well, E not measured (~) and never
+ranked. The control is mining by Go's own SHA-256, a yardstick that no kernel of ours
+changes. --label candidate=NAME names the machine in perwatt compare and perwatt report.`,
 		Example: `  perwatt run
   perwatt run --preset smoke --format json
   perwatt run --uses training --model cnn
@@ -113,6 +121,7 @@ func (f *runFlags) flags(cmd *cobra.Command) {
 	fl.StringVar(&f.place, "fleet", "", "place in the measurement of a fleet: run=NAME,node=NODE,attempt=N[,together=K]")
 	_ = fl.MarkHidden("fleet") // perwatt fleet gives it; it fails only for a flag that is not defined
 	fl.Var(&f.at, "at", "begin to measure at this time (RFC 3339), with the kernels tried before, so that several machines begin together")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "print every table and warning, as perwatt show does, and not only the summary")
 	fl.BoolVar(&f.target, "target", false, "first train to the accuracy target and report the time (default: from the preset)")
 }
 
@@ -129,25 +138,26 @@ func chosen(asked, preset, can []string, on device.Info) []string {
 	return slices.DeleteFunc(slices.Clone(asked), func(m string) bool { return !slices.Contains(can, m) })
 }
 
+// unlisted asks whether another of the known names was meant, unless the name is one.
+func unlisted(name string, known []string) string {
+	if slices.Contains(known, name) {
+		return ""
+	}
+	return results.DidYouMean(name, known)
+}
+
 // plan turns flags into a plan, its scenarios and the devices that they may run
 // on.
 func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan, scenarios []harness.Scenario, on []device.Info, err error) {
-	from, err := preset(f.preset)
+	from, p, err := f.settings(cmd)
 	if err != nil {
 		return p, nil, nil, err
 	}
-	p = from.Plan
-	if on, err = devices.Select(f.device, there); err != nil {
-		return p, nil, nil, exit{exitUsage, fmt.Errorf("--device: %w", err)}
+	if err := usesAreDevices(f.uses, there); err != nil {
+		return p, nil, nil, err
 	}
-	p.Device = f.device
-	if cmd.Flags().Changed("model") {
-		p.Models = f.models
-	}
-	for i, m := range p.Models {
-		if known := benchall.AllModels(); !slices.Contains(known, m) || slices.Contains(p.Models[:i], m) {
-			return p, nil, nil, usagef("--model %s: must be among %s, each once", m, strings.Join(known, ", "))
-		}
+	if on, err = chosenDevices(f.device, there); err != nil {
+		return p, nil, nil, err
 	}
 	scenarios, err = harness.Scenarios(f.uses, on, harness.Work{
 		Uses: benchall.Names(), Together: benchall.Together(), Runs: func(use string, on device.Info) bool {
@@ -166,21 +176,40 @@ func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan
 	for _, s := range scenarios {
 		p.Scenarios = append(p.Scenarios, s.Name)
 	}
+	return p, scenarios, on, nil
+}
+
+// settings turns into a plan what does not depend on the devices that are there.
+func (f *runFlags) settings(cmd *cobra.Command) (from presetPlan, p results.Plan, err error) {
+	if from, err = preset(f.preset); err != nil {
+		return from, p, err
+	}
+	p = from.Plan
+	p.Device = f.device
+	if cmd.Flags().Changed("model") {
+		p.Models = f.models
+	}
+	for i, m := range p.Models {
+		if known := benchall.AllModels(); !slices.Contains(known, m) || slices.Contains(p.Models[:i], m) {
+			return from, p, usagef("--model %s: must be among %s, each once%s", m, strings.Join(known, ", "), unlisted(m, known))
+		}
+	}
 	for _, n := range []struct {
-		flag string
-		from int
-		to   *int
-		most int
+		flag  string
+		from  int
+		to    *int
+		most  int
+		where string
 	}{
-		{"rounds", f.rounds, &p.Rounds, 10_000},
-		{"sessions", f.sessions, &p.Sessions, 1000},
-		{"threads", f.threads, &p.Threads, runtime.NumCPU()},
+		{"rounds", f.rounds, &p.Rounds, 10_000, ""},
+		{"sessions", f.sessions, &p.Sessions, 1000, ""},
+		{"threads", f.threads, &p.Threads, runtime.NumCPU(), " on this machine"},
 	} {
 		if !cmd.Flags().Changed(n.flag) && n.flag != "threads" {
 			continue
 		}
 		if n.from < 1 || n.from > n.most {
-			return p, nil, nil, usagef("--%s %d: must be from 1 to %d on this machine", n.flag, n.from, n.most)
+			return from, p, usagef("--%s %d: must be from 1 to %d%s", n.flag, n.from, n.most, n.where)
 		}
 		*n.to = n.from
 	}
@@ -200,26 +229,26 @@ func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan
 			continue
 		}
 		if d.from < d.least || d.from > 24*time.Hour {
-			return p, nil, nil, usagef("--%s %v: must be from %v to 24h", d.flag, d.from, d.least)
+			return from, p, usagef("--%s %v: must be from %v to 24h", d.flag, d.from, d.least)
 		}
 		*d.to = results.Float(d.from.Seconds())
 	}
 	if err := f.sweep.check(); err != nil {
-		return p, nil, nil, err
+		return from, p, err
 	}
 	if f.wait < 0 || f.wait > 7*24*time.Hour {
-		return p, nil, nil, usagef("--wait %v: must be from 0 to 168h", f.wait)
+		return from, p, usagef("--wait %v: must be from 0 to 168h", f.wait)
 	}
 	if f.place != "" {
 		place, err := fleet.ParsePlace(f.place)
 		if err != nil {
-			return p, nil, nil, usagef("--fleet %.200q: %w", f.place, err)
+			return from, p, usagef("--fleet %.200q: %w", f.place, err)
 		}
 		p.Fleet = &place
 	}
 	p.Limit = max(p.Limit, p.Warmup)
 	if p.Interval > p.Window/5 || p.Interval > p.Warmup/5 {
-		return p, nil, nil, usagef("--interval %vs: must be at most a fifth of the window (%vs) and of the warm-up (%vs)", p.Interval, p.Window, p.Warmup)
+		return from, p, usagef("--interval %vs: must be at most a fifth of the window (%vs) and of the warm-up (%vs)", p.Interval, p.Window, p.Warmup)
 	}
 	if cmd.Flags().Changed("target") {
 		p.Target = f.target
@@ -231,11 +260,19 @@ func (f *runFlags) plan(cmd *cobra.Command, there []device.Info) (p results.Plan
 	for _, m := range f.meters {
 		p.Meters = append(p.Meters, endpoint.Redact(m))
 	}
-	return p, scenarios, on, nil
+	return from, p, nil
 }
 
 func (f *runFlags) run(cmd *cobra.Command) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
+	// Everything that can be refused is refused before anything is measured, what needs
+	// no driver, file or instrument first.
+	if _, _, err := f.settings(cmd); err != nil {
+		return err
+	}
+	if err := f.checkPage(); err != nil {
+		return err
+	}
 	there, _, doubts := findDevices(ctx, stderr)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -244,25 +281,25 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if ext := filepath.Ext(f.page); f.page != "" && ext != ".html" && ext != ".pdf" {
-		return usagef("--report %q: must end in .html or .pdf", f.page)
+	if err := checkForced(on, f.impls); err != nil {
+		return err
 	}
 	format := f.format.Format
-	// Everything that can be refused is refused before anything is measured.
-	if f.page != "" {
-		if err := results.Replaceable(f.page); err != nil {
-			return usagef("--report: %w", err)
-		}
-	}
 	st, err := f.store.open()
 	if err != nil {
 		return err
+	}
+	if err := st.Room(bytesOf(plan, max(1, len(f.sweep.settings)))); err != nil {
+		return exit{exitData, fmt.Errorf("--store: %w", err)}
 	}
 	meters, probes, err := powerall.Open(ctx, f.meters, powerall.Roots{Sys: f.sysfs, Proc: "/proc"})
 	if err != nil {
 		return fmt.Errorf("--meter: %w", err)
 	}
 	defer closeMeters(meters, stderr)
+	if err := tooSlow(meters, f.meters, plan); err != nil {
+		return err
+	}
 	neighbours, err := harness.Announce(ctx, f.wait, f.alone, func(n harness.Neighbour) {
 		say(stderr, "waiting up to %v for the end of another perwatt run: %s", f.wait, n)
 	})
@@ -336,6 +373,10 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		},
 	}
 	if err := sessions.Refused(devices.Describe, benchall.Open); err != nil {
+		use, why, refused := strings.Cut(err.Error(), bench.ErrUsage.Error()+": ")
+		if flag, _, _ := strings.Cut(why, "="); refused && cmd.Flags().Lookup(flag) != nil { // a parameter has the name of its flag
+			return usagef("%s--%s", use, why)
+		}
 		return err
 	}
 	defer f.sweep.remains(stderr)
@@ -358,7 +399,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		}
 		saved()
 		show.clear()
-		err = ended(cmd, format, rec, path, err)
+		err = ended(cmd, format, rec, path, f.verbose, err)
 		if path != "" && len(rec.Runs) > 0 {
 			files, records = append(files, path), append(records, rec)
 		}
@@ -368,6 +409,66 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkPage returns an error unless the page of --report can be written.
+func (f *runFlags) checkPage() error {
+	ext := filepath.Ext(f.page)
+	switch {
+	case f.page == "":
+		return nil
+	case ext != ".html" && ext != ".pdf":
+		return usagef("--report %q: must end in .html or .pdf", f.page)
+	}
+	err := results.Replaceable(f.page)
+	if err == nil {
+		err = writable(filepath.Dir(f.page))
+	}
+	if err == nil && ext == ".pdf" {
+		_, err = browser()
+	}
+	if err != nil {
+		return usagef("--report: %w", err)
+	}
+	return nil
+}
+
+// writable returns an error unless a file can be made in a directory.
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".perwatt-*")
+	if err != nil {
+		if p := new(fs.PathError); errors.As(err, &p) {
+			err = &fs.PathError{Op: "write in", Path: dir, Err: p.Err} // not the name that was tried
+		}
+		return fmt.Errorf("%w: name a file in a directory that is there and can be written", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// perReading is what a record needs at least for one interval between samples, with all
+// the traces that are sampled in it, in bytes: a machine with two CPUs and one meter needs
+// twice as much, one with cards more.
+const perReading = 300
+
+// bytesOf is the least size of the records of a plan, at so many settings.
+func bytesOf(p results.Plan, settings int) int64 {
+	runs := len(p.Scenarios) * p.Rounds * max(1, p.Sessions) * settings
+	return int64(float64(runs) * float64((p.Settle+p.Warmup+p.Window)/p.Interval) * perReading)
+}
+
+// tooSlow refuses a meter that was named and that need not have one reading in a window.
+// What auto finds is never refused.
+func tooSlow(meters []power.Meter, specs []string, p results.Plan) error {
+	if slices.Contains(specs, "auto") {
+		return nil
+	}
+	for _, m := range meters {
+		if info := m.Info(); info.Period > p.Window.Duration() {
+			return usagef("--meter: %s has a new reading every %v, and a window lasts %v: most windows would have none: --window %v or --preset publish gives each several",
+				info.Name, info.Period, p.Window.Duration(), 10*info.Period)
 		}
 	}
 	return nil
@@ -393,9 +494,13 @@ func (f *runFlags) writeReport(cmd *cobra.Command, files []string, records []*re
 
 // ended prints the record of a session that ended with err, and returns the error
 // with the exit code of the session.
-func ended(cmd *cobra.Command, format report.Format, rec *results.Record, path string, err error) error {
+func ended(cmd *cobra.Command, format report.Format, rec *results.Record, path string, verbose bool, err error) error {
 	if len(rec.Runs) > 0 {
-		if err := printRecord(cmd, format, rec, path); err != nil {
+		print := printRecord
+		if format == report.Text && !verbose {
+			print = printBrief
+		}
+		if err := print(cmd, format, rec, path); err != nil {
 			return err
 		}
 	}
@@ -419,6 +524,20 @@ func ended(cmd *cobra.Command, format report.Format, rec *results.Record, path s
 	return nil
 }
 
+// printBrief prints the summary of a record.
+func printBrief(cmd *cobra.Command, _ report.Format, rec *results.Record, path string) error {
+	w := cmd.OutOrStdout()
+	opt := options(w, path)
+	dir := filepath.Dir(filepath.Dir(path)) // the store has a directory for each month
+	if usual, err := storeFlag("").dir(); err != nil || dir != usual {
+		opt.Store = dir
+	}
+	if err := report.WriteBrief(w, rec, opt); err != nil {
+		return fmt.Errorf("print the record (it lies in %s): %w", path, err)
+	}
+	return nil
+}
+
 // printRecord prints a record in the format that was asked for.
 func printRecord(cmd *cobra.Command, format report.Format, rec *results.Record, path string) (err error) {
 	w := cmd.OutOrStdout()
@@ -437,7 +556,7 @@ func printRecord(cmd *cobra.Command, format report.Format, rec *results.Record, 
 }
 
 func options(w io.Writer, path string) report.Options {
-	return report.Options{Path: path, Program: os.Args[0], Width: width(w), Color: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
+	return report.Options{Path: path, Program: os.Args[0], Width: width(w), Color: colored(w)}
 }
 
 // config is what a part of a scenario is opened with, but for its device.

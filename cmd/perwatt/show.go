@@ -29,7 +29,7 @@ func showCommand() *cobra.Command {
 	var format formatFlag
 	cmd := &cobra.Command{
 		Use:   "show ID",
-		Short: "Print a record of the store, as perwatt run does",
+		Short: "Print a record of the store: every table and warning",
 		Long: `Print the record whose identifier begins with ID. Runs that an amendment excludes are
 printed too; the amendment is shown on standard error.`,
 		Example: `  perwatt show 01KDYBS1CY

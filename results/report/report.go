@@ -61,6 +61,7 @@ type Options struct {
 	Width int    // columns of the terminal; 0 means 120; text only
 	Color bool   // ANSI colours; text only
 	Path  string // where the record lies; "" if it was not kept
+	Store string // directory that perwatt show has to be told to find it; "" for the usual one
 
 	Program string // how perwatt was called, for commands to copy; "" means perwatt
 }

@@ -17,3 +17,13 @@ func network(dir string) string {
 	}
 	return fileSystems[int64(uint32(s.Type))] // #nosec G115 -- a magic number has 32 bits, whatever the type that the kernel gives it in
 }
+
+// free is how many bytes a user without privileges may still write to the file system
+// on which dir lies; not ok if it does not say (some FUSE file systems have no size).
+func free(dir string) (bytes uint64, ok bool) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil || s.Blocks == 0 || s.Bsize <= 0 {
+		return 0, false
+	}
+	return s.Bavail * uint64(s.Bsize), true // #nosec G115 -- above zero
+}

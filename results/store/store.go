@@ -85,6 +85,16 @@ func Open(dir string) (*Store, error) {
 // Place is the directory of the store.
 func (s *Store) Place() string { return s.dir }
 
+// Room returns an error if the file system of the store has fewer bytes left than records
+// will need, so that a session is refused and not lost.
+func (s *Store) Room(need int64) error {
+	left, ok := free(s.dir)
+	if !ok || need <= 0 || left >= uint64(need) {
+		return nil
+	}
+	return wrap(fmt.Sprintf("keep about %d MiB in", max(1, need>>20)), s.dir, fmt.Errorf("%d MiB are free: %w", left>>20, syscall.ENOSPC))
+}
+
 // wrap adds to an error of the store what its user can do about it.
 func wrap(what, path string, err error) error {
 	cure := "name another directory with --store or PERWATT_STORE"

@@ -213,7 +213,15 @@ func parse(specs []string) (out []choice, err error) {
 				name, _, _ = strings.Cut(name, ",")
 				at := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 				if at < 0 {
-					return nil, bad("there is no such meter")
+					near := []string{auto, none}
+					for _, k := range kinds {
+						near = append(near, k.name)
+					}
+					why := "there is no such meter"
+					if k := results.Nearest(name, near); k != "" {
+						why += " (did you mean " + k + "?)"
+					}
+					return nil, bad(why)
 				}
 				k := &kinds[at]
 				s, err := power.ParseSpec(text, k.options)
