@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A documented is a line of a page that readers type.
+// documented is a line of a page that readers type.
 type documented struct {
 	at   string // page and line
 	text string // without comments
@@ -29,7 +29,7 @@ var (
 	codeFence   = regexp.MustCompile("^ *```+ *([a-z]*)")
 	codeSpan    = regexp.MustCompile("`([^`]+)`")
 	shellRemark = regexp.MustCompile(`(^|\s+)#( .*|$)`)
-	typed       = regexp.MustCompile(`^((\./bin/)?perwatt|make [a-z]|go (test|tool|run|install|build)|PERWATT_[A-Z]+=\S+ (go|perwatt)) ?`)
+	typed       = regexp.MustCompile(`^((\./bin/)?perwatt|make [a-z]+|go (test|tool|run|install|build)|PERWATT_[A-Z]+=\S+ (go|perwatt))( |$)`)
 )
 
 // commandsOf returns the commands of a page: each line of its shell blocks, with
@@ -158,12 +158,8 @@ func asked(words []string) error {
 	for path < len(words) && regexp.MustCompile(`^[a-z]+$`).MatchString(words[path]) {
 		path++
 	}
-	own := words
-	if i := slices.Index(words, "--"); i >= 0 {
-		own = words[:i]
-	}
 	var stdout, stderr bytes.Buffer
-	if code := run(context.Background(), append(slices.Clone(own), "--help"), &stdout, &stderr); code != exitOK {
+	if code := run(context.Background(), slices.Insert(slices.Clone(words), path, "--help"), &stdout, &stderr); code != exitOK {
 		return fmt.Errorf("exit code %d: %s", code, stderr.String())
 	}
 	_, usage, _ := strings.Cut(stdout.String(), "Usage:\n  perwatt")
@@ -305,12 +301,15 @@ func declared(packages []string, prefix, pattern string) error {
 	return fmt.Errorf("%q matches no function of %v", pattern, packages)
 }
 
-// lookedUp are the lines of blocks that are not run, each with the reason.
-var lookedUp = []struct {
+// exempt is the lines that a pattern matches, and why they are an exception.
+type exempt struct {
 	line *regexp.Regexp
 	why  string
-}{
-	{regexp.MustCompile(`^(make|go) `), "builds, and measures for minutes"},
+}
+
+// lookedUp are the lines of blocks that are not run, each with the reason.
+var lookedUp = []exempt{
+	{regexp.MustCompile(`^([A-Z_]+=\S+ )*(make|go) `), "builds, and measures for minutes"},
 	{regexp.MustCompile(`^perwatt run( --preset (quick|publish)| --label| --report|$)`), "measures for minutes"},
 	{regexp.MustCompile(`^perwatt run .*--preset smoke`), "measures for 20 s; the store of this test is made by a shorter one"},
 	{regexp.MustCompile(`^perwatt run .*--rounds 60`), "measures for 42 s"},
@@ -333,10 +332,7 @@ var exits = []struct {
 	{regexp.MustCompile(`^perwatt fleet (report|collect)`), exitData, "the nodes of the printed fleet have no records yet"},
 }
 
-// standIns are words of the pages that the store of this test has other words for.
-var standIns = map[string]string{}
-
-func pagesOfDocs(t *testing.T) (lines []documented) {
+func pagesOfDocs(t *testing.T) (all []documented) {
 	names := []string{"../../README.md"}
 	for _, pattern := range []string{"../../docs/*.md", "../../*/README.md", "../../*/*/README.md", "../../CONTRIBUTING.md"} {
 		more, err := filepath.Glob(pattern)
@@ -346,26 +342,26 @@ func pagesOfDocs(t *testing.T) (lines []documented) {
 	for _, name := range names {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
-		lines = append(lines, commandsOf(strings.TrimPrefix(name, "../../"), string(text))...)
+		all = append(all, commandsOf(strings.TrimPrefix(name, "../../"), string(text))...)
 	}
-	return lines
+	return all
 }
 
 // Every command on a page has a subcommand, flags, values, targets, tests and packages that exist.
 func TestDocumentedCommands(t *testing.T) {
-	lines := pagesOfDocs(t)
-	require.Greater(t, len(lines), 100)
-	for _, l := range lines {
+	all := pagesOfDocs(t)
+	require.Greater(t, len(all), 100)
+	for _, l := range all {
 		if err := lookUp(l.text); err != nil {
 			t.Errorf("%s: %v", l.at, err)
 		}
 	}
 	for _, rule := range lookedUp {
-		require.True(t, slices.ContainsFunc(lines, func(l documented) bool { return l.run && rule.line.MatchString(l.text) }),
+		require.True(t, slices.ContainsFunc(all, func(l documented) bool { return l.run && rule.line.MatchString(l.text) }),
 			"no line is like %s, which is looked up because it %s", rule.line, rule.why)
 	}
 	for _, rule := range exits {
-		require.True(t, slices.ContainsFunc(lines, func(l documented) bool { return l.run && rule.line.MatchString(l.text) }), "no line is like %s", rule.line)
+		require.True(t, slices.ContainsFunc(all, func(l documented) bool { return l.run && rule.line.MatchString(l.text) }), "no line is like %s", rule.line)
 	}
 }
 
@@ -412,7 +408,7 @@ func TestDocumentedCommandsRun(t *testing.T) {
 		return out
 	}
 	for _, session := range []string{"north", "south"} {
-		setUp("perwatt run --preset smoke --uses control,mining --impl sha256d=generic --threads 1 --meter declared:350 --rounds 2" +
+		setUp("perwatt run --preset smoke --uses control,mining --impl sha256d=generic --threads 1 --meter declared:350 --rounds 3" +
 			" --settle 1ms --warmup 100ms --limit 100ms --window 150ms --interval 20ms --label job=nightly --label site=north --label candidate=" + session)
 		setUp("ls -t store/*/*.json | head -n 1 | xargs -I{} cp {} " + session + "-1.json")
 	}
@@ -421,20 +417,13 @@ func TestDocumentedCommandsRun(t *testing.T) {
 	setUp("perwatt fleet run --print ansible --hosts hosts.txt --name acceptance")
 	ids := regexp.MustCompile(`(?m)^\s*([0-7][0-9A-HJKMNP-TV-Z]{9,})`).FindStringSubmatch(setUp("perwatt ls"))
 	require.NotNil(t, ids)
-	standIns["01KDYBS1CY"] = ids[1]
+	// The pages have words for what has another name here.
+	standIns := strings.NewReplacer("01KDYBS1CY", ids[1], "/var/lib/perwatt", store)
 
 	seen, ran := map[string]bool{}, 0
 	for _, l := range pagesOfDocs(t) {
-		line := l.text
-		for word, own := range standIns {
-			line = strings.ReplaceAll(line, word, own)
-		}
-		if !l.run || seen[line] || slices.ContainsFunc(lookedUp, func(x struct {
-			line *regexp.Regexp
-			why  string
-		}) bool {
-			return x.line.MatchString(line)
-		}) {
+		line := standIns.Replace(l.text)
+		if !l.run || seen[line] || slices.ContainsFunc(lookedUp, func(x exempt) bool { return x.line.MatchString(line) }) {
 			continue
 		}
 		seen[line] = true
