@@ -220,6 +220,9 @@ func (f *fleetFlags) run(cmd *cobra.Command, options []string) error {
 	for _, h := range hosts {
 		r.Nodes = append(r.Nodes, h.Node)
 	}
+	if f.together && !slices.ContainsFunc(r.Nodes, func(n site.Node) bool { return n.Rack != "" || n.Switch != "" }) {
+		say(cmd.ErrOrStderr(), "no rack or switch is known: all %s begin together", results.Plural(len(r.Nodes), "node"))
+	}
 	fl, err := fleet.New(dir, r)
 	if err != nil {
 		return exit{exitUsage, err}

@@ -54,6 +54,8 @@ func allowed(from, to string) bool {
 		return to == "bench" || in(to, "kernels")
 	case from == "harness/endpoint":
 		return false
+	case from == "harness/fleet/ssh/sshtest" && to == "harness/power/powertest":
+		return true
 	case in(from, "harness/fleet"):
 		return to == "results/site" || to == "harness/fleet" && from != to
 	case in(from, "harness/power"):

@@ -27,12 +27,12 @@ func TestTimeLeft(t *testing.T) {
 		does          func(n int) fleettest.Job
 		late          time.Duration // when a second process takes over
 	}{
-		"turns": {300, 60, func(n int) fleettest.Job {
-			return fleettest.Job{Takes: 10*time.Minute + time.Duration(n%60)*time.Second}
+		"turns": {120, 24, func(n int) fleettest.Job {
+			return fleettest.Job{Takes: 10*time.Minute + time.Duration(n%24)*time.Second}
 		}, 0},
 		"one machine": {40, 200, func(n int) fleettest.Job { return fleettest.Job{Takes: time.Duration(n) * 10 * time.Minute} }, 0},
-		"a few at once": {160, 400, func(n int) fleettest.Job {
-			return fleettest.Job{Queued: time.Duration((n-1)/10) * 10 * time.Minute, Takes: 10 * time.Minute}
+		"a few at once": {80, 400, func(n int) fleettest.Job {
+			return fleettest.Job{Queued: time.Duration((n-1)/5) * 10 * time.Minute, Takes: 10 * time.Minute}
 		}, 0},
 		"resumed": {40, 200, func(n int) fleettest.Job { return fleettest.Job{Takes: time.Duration(n) * 10 * time.Minute} }, 95 * time.Minute},
 	} {

@@ -3,6 +3,7 @@ package slurm
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -11,10 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/perwatt/perwatt/harness/fleet"
+	"github.com/perwatt/perwatt/results/site"
 )
 
 // echo is a binary that writes down what it is given, and where.
@@ -174,4 +177,40 @@ func TestUntar(t *testing.T) {
 	left, err := os.ReadDir(outside)
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+// A controller that does not answer: salloc is asked to end, so that no job starts later
+// that nobody knows of; what an earlier submission of the attempt left is no answer.
+func TestSallocWithoutAnswer(t *testing.T) {
+	dir, bin := t.TempDir(), t.TempDir()
+	for name, text := range map[string]string{
+		"salloc": "#!/bin/sh\ntrap 'echo withdrawn >withdrawn; exit 1' TERM\n: >asked\nsleep 600 &\nwait\n",
+		"sbcast": "", "srun": "",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte(text), 0o700))
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	for name, text := range map[string]string{fleet.Log: "salloc: Granted job allocation 7\n", archiveEnd: "1\n"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(dir, "asked")); err == nil {
+				cancel()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	e := &Engine{Options: Options{Fleet: "x", Dir: dir, Unshared: true}}
+	_, err := e.Submit(ctx, fleet.Job{Dir: dir, Attempt: 1, Node: site.Node{Name: "n1"}})
+	require.ErrorContains(t, err, "no answer within")
+	require.False(t, errors.As(err, new(fleet.Refusal)))
+	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(dir, "withdrawn")); return err == nil }, time.Minute, 10*time.Millisecond)
+}
+
+// What the user's environment says to sbatch is said to salloc.
+func TestForSalloc(t *testing.T) {
+	env := forSalloc(environment([]string{"PATH=/bin", "SBATCH_ACCOUNT=bench", "SLURM_JOB_ID=7", "SALLOC_ACCOUNT=other"}))
+	require.Equal(t, []string{"PATH=/bin", "SBATCH_ACCOUNT=bench", "LC_ALL=C", "SALLOC_ACCOUNT=bench"}, env)
 }

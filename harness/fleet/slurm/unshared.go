@@ -97,6 +97,14 @@ func (e *Engine) salloc(ctx context.Context, jobs []fleet.Job, lead time.Duratio
 	}
 	dir := jobs[0].Dir
 	log, end := filepath.Join(dir, fleet.Log), filepath.Join(dir, archiveEnd)
+	// A submission of the same attempts that was cut off left no job, but may have left these.
+	for _, j := range jobs {
+		for _, name := range []string{archive, archiveEnd, fleet.Log} {
+			if err := os.Remove(filepath.Join(j.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return "", fmt.Errorf("slurm: %w", err)
+			}
+		}
+	}
 	// In files: an argument has at most 128 KiB.
 	err := errors.Join(
 		os.WriteFile(filepath.Join(dir, holderName), []byte(holder(e.Binary, jobs, lead)), 0o600),
@@ -126,6 +134,9 @@ func (e *Engine) salloc(ctx context.Context, jobs []fleet.Job, lead time.Duratio
 		}
 		select {
 		case <-limited.Done():
+			// Its job would be nobody's when the controller answers at last. It is asked to
+			// end, and takes back its request.
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 			return "", &failure{"salloc", "no answer within " + patience.String(), limited.Err()}
 		case <-time.After(50 * time.Millisecond):
 		}

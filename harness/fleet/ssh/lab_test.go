@@ -3,7 +3,6 @@ package ssh
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/perwatt/perwatt/harness/fleet"
 	"github.com/perwatt/perwatt/harness/fleet/fleettest"
+	"github.com/perwatt/perwatt/harness/fleet/ssh/sshtest"
 	"github.com/perwatt/perwatt/harness/power/powertest"
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/site"
@@ -50,106 +50,16 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// lab is a number of sshds on loopback, with keys of their own in a temporary directory.
+// lab is a number of hosts, and an engine's jobs on them.
 type lab struct {
-	t       *testing.T
-	dir     string
-	sshd    string
-	config  strings.Builder // of the client
-	known   strings.Builder
-	hostKey string
-	nodes   []site.Node
+	*sshtest.Lab
+	t *testing.T
 }
 
-func newLab(t *testing.T) *lab {
-	l := &lab{t: t, dir: t.TempDir(), sshd: powertest.Peer(t, "sshd", "openssh-server")}
-	powertest.Peer(t, "ssh", "openssh-client")
-	if os.Geteuid() == 0 { // an sshd of root demands it; systemd would have made it
-		if err := os.Mkdir("/run/sshd", 0o755); err == nil {
-			t.Cleanup(func() { os.Remove("/run/sshd") })
-		}
-	}
-	for _, key := range []string{"host", "user"} {
-		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", l.path(key)).CombinedOutput()
-		require.NoError(t, err, string(out))
-	}
-	l.write("authorized", string(l.read("user.pub")))
-	l.hostKey = string(l.read("host.pub"))
-	fmt.Fprintf(&l.config, "Host *\n\tHostName 127.0.0.1\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tUserKnownHostsFile %s\n\tStrictHostKeyChecking yes\n\tKexAlgorithms curve25519-sha256\n", l.path("user"), l.path("known"))
-	return l
-}
-
-func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
-
-func (l *lab) read(name string) []byte {
-	b, err := os.ReadFile(l.path(name))
-	require.NoError(l.t, err)
-	return b
-}
-
-func (l *lab) write(name, text string) string {
-	require.NoError(l.t, os.MkdirAll(filepath.Dir(l.path(name)), 0o755))
-	require.NoError(l.t, os.WriteFile(l.path(name), []byte(text), 0o755)) // #nosec G306 -- scripts
-	return l.path(name)
-}
-
-// at adds a node that is reached at a port, whatever answers there.
-func (l *lab) at(name string, port int) {
-	l.nodes = append(l.nodes, site.Node{Name: name})
-	fmt.Fprintf(&l.known, "[127.0.0.1]:%d %s", port, l.hostKey)
-	l.config.WriteString("Host " + name + "\n\tPort " + fmt.Sprint(port) + "\n")
-}
-
-// host starts an sshd whose users have the home directory NAME. Programs of the directory NAME/bin come before those of the
-// system; force, if any, is what runs in place of what the client asks for.
-func (l *lab) host(name, force string) {
-	port := powertest.FreePort(l.t, "tcp")
-	text := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\nSetEnv HOME=%s PATH=%s:/usr/local/bin:/usr/bin:/bin\n",
-		port, l.path("host"), l.path("authorized"), l.path(name), l.path(name+"/bin"))
-	if force != "" {
-		text += "ForceCommand " + l.write(name+"/force", "#!/bin/sh\n"+force) + "\n"
-	}
-	cmd := exec.Command(l.sshd, "-D", "-e", "-f", l.write(name+"/sshd_config", text)) // #nosec G204 -- a test
-	said := &tail{limit: maxWords}
-	cmd.Stderr = said
-	require.NoError(l.t, cmd.Start())
-	l.t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if l.t.Failed() && os.Getenv("SSHD_LOG") != "" {
-			l.t.Logf("sshd of %s: %s", name, said.b)
-		}
-	})
-	eventually(l.t, name+" listens", func() bool {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-	l.at(name, port)
-}
-
-// silent starts a server that accepts connections and says nothing.
-func (l *lab) silent(name string) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(l.t, err)
-	l.t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			l.t.Cleanup(func() { c.Close() })
-		}
-	}()
-	l.at(name, listener.Addr().(*net.TCPAddr).Port)
-}
+func newLab(t *testing.T) *lab { return &lab{sshtest.New(t), t} }
 
 func (l *lab) engine(o Options) *Engine {
-	l.write("known", l.known.String())
-	o.Nodes, o.Options = l.nodes, []string{"-F", l.write("config", l.config.String())}
+	o.Nodes, o.Options = l.Nodes, l.Options()
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
 	}
@@ -160,8 +70,19 @@ func (l *lab) engine(o Options) *Engine {
 	return e
 }
 
+// installed gives hosts the binary, so that it is not copied to each.
+func (l *lab) installed(e *Engine, nodes ...string) {
+	for _, name := range nodes {
+		bin := l.Path(name + "/.cache/perwatt/bin")
+		require.NoError(l.t, os.MkdirAll(bin, 0o700))
+		self, err := os.Executable()
+		require.NoError(l.t, err)
+		require.NoError(l.t, os.Symlink(self, filepath.Join(bin, "perwatt-"+e.digest)))
+	}
+}
+
 func (l *lab) job(node string, attempt int, args ...string) fleet.Job {
-	dir := l.path(fmt.Sprintf("fetched/%s/%d", node, attempt))
+	dir := l.Path(fmt.Sprintf("fetched/%s/%d", node, attempt))
 	require.NoError(l.t, os.MkdirAll(dir, 0o755))
 	return fleet.Job{Fleet: "lab", Node: site.Node{Name: node}, Attempt: attempt, Dir: dir,
 		Args: append(append([]string{"run"}, args...), "--fleet", fmt.Sprintf("run=lab,node=%s,attempt=%d", node, attempt))}
@@ -171,11 +92,11 @@ func (l *lab) job(node string, attempt int, args ...string) fleet.Job {
 // and returns how many there were at a time.
 func (l *lab) countClients() func() int {
 	real := powertest.Peer(l.t, "ssh", "openssh-client")
-	l.write("clients/ssh", fmt.Sprintf("#!/bin/sh\necho + >>%[1]s\n%[2]s \"$@\"\ncode=$?\necho - >>%[1]s\nexit $code\n", l.path("clients/log"), real))
-	l.t.Setenv("PATH", l.path("clients")+":"+os.Getenv("PATH"))
+	l.Write("clients/ssh", fmt.Sprintf("#!/bin/sh\necho + >>%[1]s\n%[2]s \"$@\"\ncode=$?\necho - >>%[1]s\nexit $code\n", l.Path("clients/log"), real))
+	l.t.Setenv("PATH", l.Path("clients")+":"+os.Getenv("PATH"))
 	return func() int {
 		now, most := 0, 0
-		for _, c := range string(l.read("clients/log")) {
+		for _, c := range string(l.Read("clients/log")) {
 			switch c {
 			case '+':
 				now++
@@ -186,18 +107,6 @@ func (l *lab) countClients() func() int {
 		}
 		return most
 	}
-}
-
-// eventually waits for a state, however slow the machine is.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for range 7500 {
-		if is() {
-			return
-		}
-		time.Sleep(40 * time.Millisecond)
-	}
-	t.Fatal("not within minutes: " + what)
 }
 
 // record is what was fetched of a job.
@@ -230,7 +139,7 @@ func (l *lab) reach(e *Engine, phase fleet.Phase, jobs ...fleet.Job) map[string]
 			l.t.Log(known)
 		}
 	}()
-	eventually(l.t, fmt.Sprintf("phase %d of %v", phase, ids), func() bool {
+	sshtest.Eventually(l.t, fmt.Sprintf("phase %d of %v", phase, ids), func() bool {
 		var err error
 		known, err = e.Jobs(l.t.Context(), ids)
 		require.NoError(l.t, err)
@@ -251,18 +160,19 @@ func TestHosts(t *testing.T) {
 		t.Skip("NOT TESTED: the short form has TestHostsThatHarm")
 	}
 	l := newLab(t)
-	l.host("n1", "")
-	l.host("n2", `echo "Welcome to n2!"; eval "$SSH_ORIGINAL_COMMAND"`) // start-up files that print
-	l.host("n3", `export XDG_CACHE_HOME="$HOME/cache"; eval "$SSH_ORIGINAL_COMMAND"`)
+	l.Host("n1", "")
+	l.Host("n2", `echo "Welcome to n2!"; eval "$SSH_ORIGINAL_COMMAND"`) // start-up files that print
+	l.Host("n3", `export XDG_CACHE_HOME="$HOME/cache"; eval "$SSH_ORIGINAL_COMMAND"`)
 	for _, n := range []string{"n4", "n5", "n6"} {
-		l.host(n, "")
+		l.Host(n, "")
 	}
-	l.write("n7/bin/date", "#!/bin/sh\nexec /bin/date -d '60 seconds' \"$@\"\n") // one machine has one clock: its date is off
-	l.host("n7", "")
-	l.write("n8/bin/uname", "#!/bin/sh\n[ \"$1\" = -m ] && echo riscv128 || exec /bin/uname \"$@\"\n")
-	l.host("n8", "")
+	l.Write("n7/bin/date", "#!/bin/sh\nexec /bin/date -d '60 seconds' \"$@\"\n") // one machine has one clock: its date is off
+	l.Host("n7", "")
+	l.Write("n8/bin/uname", "#!/bin/sh\n[ \"$1\" = -m ] && echo riscv128 || exec /bin/uname \"$@\"\n")
+	l.Host("n8", "")
 	clients := l.countClients()
 	e := l.engine(Options{Parallel: 4})
+	l.installed(e, "n4", "n5", "n6")
 
 	hosts, err := e.Nodes(t.Context())
 	require.NoError(t, err)
@@ -270,7 +180,7 @@ func TestHosts(t *testing.T) {
 	name, err := os.Hostname()
 	require.NoError(t, err)
 	for i, h := range hosts {
-		require.Equal(t, l.nodes[i].Name, h.Name)
+		require.Equal(t, l.Nodes[i].Name, h.Name)
 		if h.Name == "n8" {
 			require.Contains(t, h.Absent, "its machine is riscv128 and the binary is for")
 			require.Contains(t, h.More, "n8")
@@ -330,36 +240,36 @@ func TestHosts(t *testing.T) {
 	require.NoError(t, e.Close())
 	e = l.engine(Options{Parallel: 4})
 	l.reach(e, fleet.Started, killed, cancelled)
-	eventually(t, "asked", func() bool {
+	sshtest.Eventually(t, "asked", func() bool {
 		states := l.reach(e, fleet.Started, killed, cancelled)
 		return states[killed.ID].Reason == "" && states[cancelled.ID].Reason == ""
 	})
-	pid := strings.Fields(string(l.read("n4/.cache/perwatt/fleet/lab/n4/1/pid")))[0]
+	pid := strings.Fields(string(l.Read("n4/.cache/perwatt/fleet/lab/n4/1/pid")))[0]
 	require.NoError(t, exec.Command("kill", "-s", "KILL", "--", "-"+pid).Run())
 	require.Equal(t, "killed", l.reach(e, fleet.Ended, killed)[killed.ID].Reason)
 	reason, _ = e.Explain(t.Context(), killed)
 	require.Contains(t, reason, "it was killed on the host")
 	require.NoError(t, e.Cancel(t.Context(), []string{cancelled.ID, failed.ID}))
-	pid = strings.Fields(string(l.read("n5/.cache/perwatt/fleet/lab/n5/1/pid")))[0]
+	pid = strings.Fields(string(l.Read("n5/.cache/perwatt/fleet/lab/n5/1/pid")))[0]
 	require.Error(t, exec.Command("kill", "-0", "--", "-"+pid).Run(), "its process group is gone")
 	require.Equal(t, "cancelled", l.reach(e, fleet.Ended, cancelled)[cancelled.ID].Reason)
-	require.Equal(t, "3\n", string(l.read("n3/cache/perwatt/fleet/lab/n3/1/code")), "what ended before stays")
+	require.Equal(t, "3\n", string(l.Read("n3/cache/perwatt/fleet/lab/n3/1/code")), "what ended before stays")
 
 	// A job that its host does not know is left out: it is lost.
-	eventually(t, "n6 answers", func() bool {
+	sshtest.Eventually(t, "n6 answers", func() bool {
 		known, err := e.Jobs(t.Context(), []string{"lab/n6/1"})
 		require.NoError(t, err)
 		return len(known) == 0
 	})
 	// A host that was restarted since.
-	boot := l.read("n5/.cache/perwatt/fleet/lab/n5/1/pid")
-	l.write("n6/.cache/perwatt/fleet/lab/n6/2/pid", strings.ReplaceAll(string(boot), "-", "0"))
+	boot := l.Read("n5/.cache/perwatt/fleet/lab/n5/1/pid")
+	l.Write("n6/.cache/perwatt/fleet/lab/n6/2/pid", strings.ReplaceAll(string(boot), "-", "0"))
 	require.Equal(t, "restarted", l.reach(e, fleet.Ended, fleet.Job{ID: "lab/n6/2"})["lab/n6/2"].Reason)
 
 	most := clients()
 	require.LessOrEqual(t, most, 4, "clients at a time")
 	require.Greater(t, most, 1)
-	entries, err := os.ReadDir(l.path("n1/.cache/perwatt/bin"))
+	entries, err := os.ReadDir(l.Path("n1/.cache/perwatt/bin"))
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "the binary was copied once, and nothing is left of the copying")
 }
@@ -368,46 +278,55 @@ func TestHosts(t *testing.T) {
 // that stops after it was probed, and hostile ones.
 func TestHostsThatHarm(t *testing.T) {
 	l := newLab(t)
-	l.host("good", "")
-	l.at("down", powertest.FreePort(t, "tcp"))
-	l.host("stops", `[ -e "$HOME/probed" ] && exec cat >/dev/null; >"$HOME/probed"; eval "$SSH_ORIGINAL_COMMAND"`)
-	l.write("line/bin/uname", "#!/bin/sh\nhead -c 50000000 /dev/zero | tr '\\0' x\n")
-	l.host("line", "")
-	l.host("noise", "yes no")
-	l.write("escape/bin/uname", "#!/bin/sh\n[ \"$1\" = -n ] && printf '\\033]0;title\\007\\n' || exec /bin/uname \"$@\"\n")
-	l.host("escape", "")
-	l.write("gigabyte/bin/tar", "#!/bin/sh\nexec cat "+l.write("bomb", bomb(t))+" /dev/zero\n")
-	l.host("gigabyte", "")
-	l.host("stranger", "")
-	known := strings.SplitAfter(l.known.String(), "\n")
-	l.known.Reset()
-	l.known.WriteString(strings.Join(known[:len(known)-2], "")) // the key of the last one is not known
+	l.Host("good", "")
+	l.At("down", powertest.FreePort(t, "tcp"))
+	l.Host("stops", `[ -e "$HOME/probed" ] && exec cat >/dev/null; >"$HOME/probed"; eval "$SSH_ORIGINAL_COMMAND"`)
+	l.Write("line/bin/uname", "#!/bin/sh\nhead -c 50000000 /dev/zero | tr '\\0' x\n")
+	l.Host("line", "")
+	l.Host("noise", "yes no")
+	l.Write("escape/bin/uname", "#!/bin/sh\n[ \"$1\" = -n ] && printf '\\033]0;title\\007\\n' || exec /bin/uname \"$@\"\n")
+	l.Host("escape", "")
+	l.Write("gigabyte/bin/tar", "#!/bin/sh\nexec cat "+l.Write("bomb", bomb(t))+" /dev/zero\n")
+	l.Host("gigabyte", "")
+	l.Host("twin", "")
+	l.Alias("other")
+	l.Host("stranger", "")
+	known := strings.SplitAfter(l.Known.String(), "\n")
+	l.Known.Reset()
+	l.Known.WriteString(strings.Join(known[:len(known)-2], "")) // the key of the last one is not known
 	e := l.engine(Options{})
 
 	hosts, err := e.Nodes(t.Context())
 	require.NoError(t, err)
-	require.Len(t, hosts, 8)
+	require.Len(t, hosts, 10)
 	absent := map[string]fleet.Host{}
 	for _, h := range hosts {
 		absent[h.Name] = h
 	}
 	for name, want := range map[string]string{
-		"good": "", "stops": "", "escape": "", "gigabyte": "",
+		"good": "", "stops": "", "escape": "", "gigabyte": "", "twin": "",
 		"down":     "Connection refused",
 		"line":     "its answer is a line of more than 4096 bytes",
 		"noise":    "its shell prints more than 1048576 bytes at start",
 		"stranger": "Host key verification failed.",
 	} {
 		h := absent[name]
+		require.Equal(t, want == "", h.Idle, name)
 		if want == "" {
 			require.Empty(t, h.Absent, name)
 			continue
 		}
 		require.Contains(t, h.Absent, want, name)
-		require.Equal(t, "ssh -F "+l.path("config")+" "+name+" -v true", h.More)
+		require.Equal(t, "ssh -F "+l.Path("config")+" "+name+" -v true", h.More)
 		require.Nil(t, h.Clock)
 	}
 	require.Equal(t, "�]0;title�", absent["escape"].Host)
+	twin := absent["other"]
+	require.Equal(t, "it is the machine of twin by another name: it would be measured twice", twin.Absent)
+	require.False(t, twin.Idle)
+	out, err := exec.Command("sh", "-c", twin.More).Output()
+	require.NoError(t, err)
+	require.Regexp(t, bootID, strings.TrimSpace(string(out)), "the command says what both have")
 
 	stops := l.submit(e, l.job("stops", 1, "record"))
 	good, large := l.submit(e, l.job("good", 1, "record")), l.submit(e, l.job("gigabyte", 1, "record"))
@@ -429,7 +348,7 @@ func TestHostsThatHarm(t *testing.T) {
 
 	// A job on a host that no longer answers stays what it was.
 	id := "lab/down/1"
-	eventually(t, "no answer", func() bool {
+	sshtest.Eventually(t, "no answer", func() bool {
 		known, err := e.Jobs(t.Context(), []string{id})
 		require.NoError(t, err)
 		return known[id].Phase == fleet.Started && strings.Contains(known[id].Reason, "Connection refused")
@@ -447,10 +366,10 @@ func TestHostsThatHarm(t *testing.T) {
 // in and says nothing, one that stops in the middle of its answer. A time-out ends each.
 func TestHostsThatHang(t *testing.T) {
 	l := newLab(t)
-	l.silent("silent")
-	l.host("hangs", "exec cat >/dev/null")
-	l.write("stops/bin/uname", "#!/bin/sh\n[ \"$1\" = -n ] && exec cat || exec /bin/uname \"$@\"\n")
-	l.host("stops", "")
+	l.Silent("silent")
+	l.Host("hangs", "exec cat >/dev/null")
+	l.Write("stops/bin/uname", "#!/bin/sh\n[ \"$1\" = -n ] && exec cat || exec /bin/uname \"$@\"\n")
+	l.Host("stops", "")
 	e := l.engine(Options{Timeout: 4 * time.Second, Connect: 2 * time.Second})
 	hosts, err := e.Nodes(t.Context())
 	require.NoError(t, err)
@@ -471,8 +390,8 @@ func TestSuite(t *testing.T) {
 		t.Skip("NOT TESTED: the short form has TestHostsThatHarm")
 	}
 	l := newLab(t)
-	l.host("n1", "")
-	l.at("down", powertest.FreePort(t, "tcp"))
+	l.Host("n1", "")
+	l.At("down", powertest.FreePort(t, "tcp"))
 	fleettest.TestEngine(t, fleettest.Suite{Engine: l.engine(Options{}), Args: []string{"record"}, Long: []string{"stay"}, Period: 300 * time.Millisecond})
 }
 
@@ -484,18 +403,19 @@ func TestFleet(t *testing.T) {
 	}
 	l := newLab(t)
 	for _, n := range []string{"n1", "n2", "n3", "liar"} {
-		l.host(n, "")
+		l.Host(n, "")
 	}
-	l.write("skewed/bin/date", "#!/bin/sh\nexec /bin/date -d '60 seconds' \"$@\"\n")
-	l.host("skewed", "")
-	l.write("gigabyte/bin/tar", "#!/bin/sh\nexec cat "+l.write("bomb", bomb(t))+" /dev/zero\n")
-	l.host("gigabyte", "")
-	l.at("down", powertest.FreePort(t, "tcp"))
-	l.silent("silent")
+	l.Write("skewed/bin/date", "#!/bin/sh\nexec /bin/date -d '60 seconds' \"$@\"\n")
+	l.Host("skewed", "")
+	l.Write("gigabyte/bin/tar", "#!/bin/sh\nexec cat "+l.Write("bomb", bomb(t))+" /dev/zero\n")
+	l.Host("gigabyte", "")
+	l.At("down", powertest.FreePort(t, "tcp"))
+	l.Silent("silent")
 	e := l.engine(Options{Connect: 5 * time.Second})
+	l.installed(e, "n1", "n2", "n3", "liar", "skewed", "gigabyte")
 	hosts, err := e.Nodes(t.Context())
 	require.NoError(t, err)
-	f, err := fleet.New(l.path("store/fleet/lab"), site.Roster{Name: "lab", Start: time.Now(), Engine: "ssh", Args: []string{"record"}, Limit: 600, Sessions: 1, Attempts: 1, Nodes: l.nodes})
+	f, err := fleet.New(l.Path("store/fleet/lab"), site.Roster{Name: "lab", Start: time.Now(), Engine: "ssh", Args: []string{"record"}, Limit: 600, Sessions: 1, Attempts: 1, Nodes: l.Nodes})
 	require.NoError(t, err)
 	defer f.Close()
 	kept := make(chan string, 100)
@@ -536,8 +456,8 @@ func TestFleet(t *testing.T) {
 			require.NotEmpty(t, o.More, "a command says more of %s", name)
 		}
 	}
-	head, err := os.ReadFile(l.path("store/fleet/lab/" + became["gigabyte"].Attempts[0].Aside))
-	require.NoError(t, err, "what is refused is beginning aside")
+	head, err := os.ReadFile(l.Path("store/fleet/lab/" + became["gigabyte"].Attempts[0].Aside))
+	require.NoError(t, err, "what is refused is kept aside")
 	require.True(t, strings.HasPrefix(bomb(t), string(head[:1024])))
 	require.InDelta(t, 60, became["skewed"].Clock.Offset, became["skewed"].Clock.Within+1e-6)
 	require.InDelta(t, 0, became["n1"].Clock.Offset, became["n1"].Clock.Within+1e-6)

@@ -13,9 +13,14 @@ import (
 const cache = `case ${XDG_CACHE_HOME:-} in /*) c=$XDG_CACHE_HOME/perwatt;; *) c=$HOME/.cache/perwatt;; esac
 `
 
+// bootPath has a UUID of the kernel that runs, which is made at its start: two hosts that
+// have the same are one machine. A machine identifier may come from a common disk image.
+// kernel: Documentation/admin-guide/sysctl/kernel.rst, random.
+const bootPath = "/proc/sys/kernel/random/boot_id"
+
 // probing says what the host is, and then the time for each line that it is sent.
 const probing = cache + `m=; for t in setsid sha256sum tar cut head; do command -v $t >/dev/null || m="$m $t"; done
-uname -s; uname -m; uname -n; printf '%s\n' "$m" "$c"
+uname -s; uname -m; uname -n; printf '%s\n' "$m" "$c" "$(cat ` + bootPath + `)"
 while IFS= read -r x; do date +%s.%N; done
 `
 
@@ -30,7 +35,7 @@ chmod 700 "$t" && mv "$t" "$c/bin/perwatt-` + digest + `" && echo installed || {
 // A job is the leader of a session of its own, so that it outlives the connection. It
 // writes which process it is, in a way that no later process of that number shares, and
 // how it ended. It ends at once if it was cancelled before.
-const job = `echo "$$ $(cut -d' ' -f22 /proc/$$/stat) $(cat /proc/sys/kernel/random/boot_id)" >pid.new && mv pid.new pid
+const job = `read -r b <` + bootPath + `; echo "$$ $(cut -d' ' -f22 /proc/$$/stat) $b" >pid.new && mv pid.new pid
 [ -e code ] && exit
 "$@" >/dev/null 2>log </dev/null
 echo $? >code.new; mv code.new code`
@@ -51,7 +56,7 @@ if mkdir "$d" 2>/dev/null && cd "$d"; then setsid sh -c ` + results.Command(job)
 
 // alive sets p to the process group of a job and is true while it lives. boot is whether
 // the host has been up since.
-const alive = cache + `alive() { boot=no; read -r p s b <"$d/pid" && [ "$b" = "$(cat /proc/sys/kernel/random/boot_id)" ] && boot=same && [ "$s" = "$(cut -d' ' -f22 "/proc/$p/stat" 2>/dev/null)" ]; }
+const alive = cache + `alive() { boot=no; read -r p s b <"$d/pid" && read -r now <` + bootPath + ` && [ "$b" = "$now" ] && boot=same && [ "$s" = "$(cut -d' ' -f22 "/proc/$p/stat" 2>/dev/null)" ]; }
 `
 
 // polling prints a line for each job: its state, and the exit code of one that ended.

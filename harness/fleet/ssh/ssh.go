@@ -20,6 +20,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,21 +136,38 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Nodes asks every host what it is and what time it has. One that cannot be reached, or
-// cannot run the binary, is absent with the reason.
+// Nodes asks every host what it is and what time it has. One that cannot be reached, that
+// cannot run the binary, or that is an earlier one by another name, is absent with the
+// reason.
 func (e *Engine) Nodes(ctx context.Context) ([]fleet.Host, error) {
-	found := make([]fleet.Host, len(e.o.Nodes))
+	found, boots := make([]fleet.Host, len(e.o.Nodes)), make([]string, len(e.o.Nodes))
 	var all sync.WaitGroup
 	for i, n := range e.o.Nodes {
-		all.Go(func() { found[i] = e.probe(ctx, n) })
+		all.Go(func() { found[i], boots[i] = e.probe(ctx, n) })
 	}
 	all.Wait()
+	first := map[string]string{}
+	for i, boot := range boots {
+		h := &found[i]
+		switch twin := first[boot]; {
+		case h.Absent != "" || !bootID.MatchString(boot):
+		case twin != "":
+			h.Idle, h.Absent = false, fmt.Sprintf("it is the machine of %s by another name: it would be measured twice", twin)
+			h.More = e.more(h.Name, "cat", bootPath)
+		default:
+			first[boot] = h.Name
+		}
+	}
 	return found, ctx.Err()
 }
 
-func (e *Engine) probe(ctx context.Context, n site.Node) fleet.Host {
-	h := fleet.Host{Node: n}
-	var facts [5]string
+// bootID is what bootPath has.
+var bootID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// probe returns also the identifier of the kernel that runs.
+func (e *Engine) probe(ctx context.Context, n site.Node) (h fleet.Host, boot string) {
+	h.Node = n
+	var facts [6]string
 	err := e.call(ctx, n.Name, probing, 2*e.o.Timeout, func(w io.Writer, r *bufio.Reader) error {
 		for i := range facts {
 			var err error
@@ -161,7 +179,7 @@ func (e *Engine) probe(ctx context.Context, n site.Node) fleet.Host {
 		h.Clock, err = exchange(w, r)
 		return err
 	})
-	system, machine, name, missing, dir := facts[0], facts[1], facts[2], facts[3], facts[4]
+	system, machine, name, missing, dir, boot := facts[0], facts[1], facts[2], facts[3], facts[4], facts[5]
 	h.More = e.more(n.Name, "uname -a")
 	switch {
 	case err != nil:
@@ -179,7 +197,7 @@ func (e *Engine) probe(ctx context.Context, n site.Node) fleet.Host {
 		e.hosts[n.Name].cache, e.hosts[n.Name].clock = dir, h.Clock
 		e.mu.Unlock()
 	}
-	return h
+	return h, boot
 }
 
 // id names a job by its place on the host.
