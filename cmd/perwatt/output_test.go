@@ -61,3 +61,22 @@ func TestOutputLost(t *testing.T) {
 		})
 	}
 }
+
+// An error is red on a terminal that shows colours, and nowhere else; its own text brings
+// no sequence along.
+func TestComplaintsAreColoured(t *testing.T) {
+	err := usagef("--rounds 0: \x1b[5m must be more")
+	var plain, colour bytes.Buffer
+	complain(&outlet{to: &plain}, err)
+	complain(&outlet{to: &colour, color: true}, err)
+	require.Equal(t, "perwatt: --rounds 0: \ufffd[5m must be more\n", plain.String())
+	require.Equal(t, "\x1b[1;31mperwatt:\x1b[0m --rounds 0: \ufffd[5m must be more\n", colour.String())
+	// --no-color takes them from both, in every command.
+	root := rootCommand()
+	out, errs := &outlet{to: &plain, color: true}, &outlet{to: &plain, color: true}
+	root.SetOut(out)
+	root.SetErr(errs)
+	root.SetArgs([]string{"version", "--no-color"})
+	require.NoError(t, root.ExecuteContext(t.Context()))
+	require.False(t, colored(out) || colored(errs))
+}
