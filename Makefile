@@ -15,7 +15,7 @@ SOAK ?= 5m
 GENERATE = grep -rl --include='*.go' '^//go:generate' kernels results | xargs -n1 dirname | sort -u | xargs -P $$(nproc) -I{} $(GO) generate ./{}
 
 .DEFAULT_GOAL := help
-.PHONY: help build run nightly test race soak lint gosec generate generate-check emulate estimate fuzz bench peers clean
+.PHONY: help build run nightly test race soak lint gosec generate generate-check emulate estimate fuzz bench peers manual package-check release-check release release-tools vuln clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,5 +88,37 @@ bench: ## benchmark every use and implementation, in the format that benchstat r
 peers: ## compare kernels and training with OpenBLAS, oneDNN, PyTorch, cpuminer and C, as many as are here (about 10 minutes)
 	$(GO) run ./bench/peers $(PEERS)
 
+# What packages install beside the program. Debian wants what is text compressed, without a time.
+manual: PACKAGE_VERSION ?= 0.0.0
+manual: ## write man pages, completions and notices for packages to bin/manual
+	rm -rf bin/manual
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(GO) test ./cmd/perwatt -count 1 -run '^TestManual$$' -args -manual $(CURDIR)/bin/manual
+	cp NOTICE bin/manual/NOTICE
+	cp CHANGELOG.md bin/manual/changelog
+	packaging/changelog.sh $(PACKAGE_VERSION) > bin/manual/changelog.Debian
+	gzip -9n bin/manual/man1/*.1 bin/manual/NOTICE bin/manual/changelog bin/manual/changelog.Debian
+
+package-check: build manual ## make a Debian package of bin/perwatt as a release does, install it in an empty root and try it there
+	$(GO) test ./packaging -count 1 -run '^TestPackage$$' -v -args -binary $(CURDIR)/bin/perwatt
+
+release-check: release-tools ## make a snapshot of a release in dist and try what it made, as far as this machine can (needs a network)
+	PATH=$(CURDIR)/bin/tools:$$PATH packaging/release-check.sh
+
+release: release-tools ## publish the release of the tag that is checked out, as a draft (needs GITHUB_TOKEN)
+	awk '/^## \[/ {on = index($$0, "[$(VERSION:v%=%)]")} on' CHANGELOG.md > bin/tools/notes.md
+	test -s bin/tools/notes.md || { echo "CHANGELOG.md has no section [$(VERSION:v%=%)]"; exit 1; }
+	PATH=$(CURDIR)/bin/tools:$$PATH goreleaser release --clean --release-notes bin/tools/notes.md
+
+# No modules of ours, so go.mod does not have them.
+release-tools:
+	GOBIN=$(CURDIR)/bin/tools $(GO) install github.com/goreleaser/goreleaser/v2@v2.15.1
+	GOBIN=$(CURDIR)/bin/tools $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+
+vuln: ## compare what is linked into the program with the Go vulnerability database (needs the module proxy)
+	mkdir -p bin/tools
+	CGO_ENABLED=0 $(GO) build -o bin/tools/perwatt ./cmd/perwatt # with its symbols, by which functions are found
+	db=$$($(GO) mod download -json golang.org/x/vulndb@latest | sed -n 's/^.*"Dir": "\(.*\)".*$$/\1/p') && \
+		$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 -mode binary -db "file://$$db/data/osv" bin/tools/perwatt
+
 clean: ## remove what was built
-	rm -rf bin site
+	rm -rf bin dist site
