@@ -157,7 +157,7 @@ func (c *Comparison) choose(ctx context.Context) error {
 			lead, stat := c.quotient(first[0].row, p.row)
 			p.lead = lead
 			trials, repeats = append(trials, trial{len(c.Choices), j}), append(repeats, stat)
-			ps = append(ps, stats.PValue(first[0].row.sessions, p.row.sessions, c.Seed))
+			ps = append(ps, stats.PValue(first[0].row.repeats, p.row.repeats))
 		}
 		c.Choices = append(c.Choices, x)
 	}
@@ -320,7 +320,7 @@ func (c *Comparison) quotient(r, ref *Row) (figure results.Figure, repeats stats
 		return figure, repeats
 	}
 	shared := r.shares(ref)
-	repeats = stats.Quotient(r.sessions, ref.sessions, c.Seed)
+	repeats = stats.Quotient(r.repeats, ref.repeats)
 	own, whole := math.Hypot(meterError(r.budget, shared), meterError(ref.budget, shared)), repeats
 	if !math.IsNaN(own) {
 		whole = whole.Widen(own)

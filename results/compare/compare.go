@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -168,6 +169,7 @@ type Row struct {
 
 	ref      string             // ID of the row that the index is against
 	sessions stats.Sessions     // work over energy
+	repeats  stats.Estimate     // of the sessions
 	stat     stats.Interval     // of the index, from the repeats alone
 	watts    results.Provenance // of all sessions: the worst grade
 	broken   string             // names of the publish rules that a session breaks
@@ -618,15 +620,19 @@ func (r *Row) measure(seed uint64) {
 		}
 		return s
 	}
-	for name, of := range quantities {
+	names := slices.Sorted(maps.Keys(quantities))
+	var figures []stats.Sessions
+	for _, name := range names {
+		figures = append(figures, pairs(quantities[name]))
+	}
+	estimates := stats.Estimates(seed, figures...)
+	for k, name := range names {
 		m, ok := r.of[0].metrics[name]
 		if len(r.of) > 1 {
-			if s := pairs(of); len(s) > 0 {
-				i := s.Interval(seed)
-				m, ok = r.together(name), true
+			if ok = len(figures[k]) > 0; ok {
+				i := estimates[k].Interval()
+				m = r.together(name)
 				m.Value, m.Low, m.High = results.Float(i.Value), results.Float(i.Low), results.Float(i.High)
-			} else {
-				ok = false
 			}
 		}
 		if ok && !m.Value.IsAbsent() {
@@ -638,8 +644,8 @@ func (r *Row) measure(seed uint64) {
 		m.Value, m.Low, m.High = 1/w.Value, 1/w.High, 1/w.Low
 		r.Figures[results.EnergyPerWork] = stated(m)
 	}
-	r.sessions = pairs(quantities[results.WorkPerEnergy])
-	work := pairs(quantities[results.Throughput])
+	efficiency, work := slices.Index(names, results.WorkPerEnergy), figures[slices.Index(names, results.Throughput)]
+	r.sessions, r.repeats = figures[efficiency], estimates[efficiency]
 	r.Sessions = max(r.sessions.Count(), work.Count())
 	for _, windows := range work {
 		r.Windows += len(windows)
@@ -815,7 +821,7 @@ func (c *Comparison) judge(ctx context.Context) error {
 				r.Index, r.stat = c.quotient(r, ref)
 				if g.Ranked {
 					trials = append(trials, trial{r, ref})
-					ps = append(ps, stats.PValue(r.sessions, ref.sessions, c.Seed))
+					ps = append(ps, stats.PValue(r.repeats, ref.repeats))
 					r.RankP = results.Float(stats.MannWhitney(ratios(r.sessions), ratios(ref.sessions)))
 				}
 			}

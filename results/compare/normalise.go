@@ -89,7 +89,7 @@ func (c *Comparison) rate(mining, training *Row, stated map[string]results.Figur
 			return rate
 		}
 	}
-	rate := of(stats.Quotient(mining.sessions, training.sessions, c.Seed), results.Hash.Per(training.of[0].windows[0].Use.Unit))
+	rate := of(stats.Quotient(mining.repeats, training.repeats), results.Hash.Per(training.of[0].windows[0].Use.Unit))
 	return attribute(rate, mining.Figures[results.WorkPerEnergy].Provenance)
 }
 

@@ -37,6 +37,7 @@ package stats
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 
@@ -146,12 +147,10 @@ func (s Sessions) replicates() (units []Pair, ratio float64) {
 	return units, sum.Num / sum.Den
 }
 
-// Interval returns the ratio with its 95 % interval. With several sessions it
-// covers the ratio of infinitely many; where some sessions are far off on one
-// side, the interval of five covers it 9 times in 10. With one session it shows
-// how the windows of that session varied, and nothing about the next session; it
-// then needs six windows, in the order in which they were measured.
-func (s Sessions) Interval(seed uint64) Interval { return s.estimate(seed).interval() }
+// Estimate is the ratio of a candidate's sessions and how uncertain it is. It serves
+// every interval and quotient of the candidate: to resample takes longer than all that
+// follows.
+type Estimate results.Estimate
 
 // Mean is the mean of one figure a session with its 95 % interval by Student's t. Unlike
 // a ratio it may be negative: the watts that something adds. The bounds are NaN for fewer
@@ -162,65 +161,104 @@ func Mean(xs []float64) Interval {
 	return Interval{mean, mean - h, mean + h}
 }
 
-// Quotient returns a.Ratio() ÷ b.Ratio() with its 95 % interval, on the
+// Quotient returns the ratio of a ÷ that of b with its 95 % interval, on the
 // assumption that the sessions of a and b are independent. If they were run in
 // pairs, the interval is wider than it need be, and otherwise right. A candidate
 // with one session contributes the variation of its windows, of which it needs
 // six; see [Decide] for what that is worth.
-func Quotient(a, b Sessions, seed uint64) Interval {
-	return a.estimate(seed).over(b.estimate(seed)).interval()
-}
+func Quotient(a, b Estimate) Interval { return a.over(b).Interval() }
 
-// PValue is the two-sided p-value of a.Ratio() = b.Ratio(), by Welch's test on the
+// PValue is the two-sided p-value of equal ratios of a and b, by Welch's test on the
 // standard errors of [Quotient]: it is 0.05 where the interval touches 1. With
 // five sessions a side the p-value of ranks is never below 0.008, which is too
 // much once it is adjusted for the rows of a report; this one has no such limit.
-func PValue(a, b Sessions, seed uint64) float64 {
-	q := a.estimate(seed).over(b.estimate(seed))
+func PValue(a, b Estimate) float64 {
+	q := a.over(b)
 	if q.Value == 1 && q.Variance == 0 {
 		return 1
 	}
 	return 2 * distuv.StudentsT{Sigma: 1, Nu: q.Freedom}.CDF(-math.Abs(math.Log(q.Value))/math.Sqrt(q.Variance))
 }
 
-type estimate results.Estimate
-
-// estimate resamples the sessions. Both sides of a quotient may use one seed:
+// Estimate resamples the sessions. Both sides of a quotient may use one seed:
 // only their variances are combined.
-func (s Sessions) estimate(seed uint64) estimate {
-	s = s.present()
-	if len(s) == 1 {
-		return estimate(results.Quotient(s[0]))
-	}
-	units, ratio := s.replicates()
-	n := len(units)
-	if n < 2 || !(ratio > 0) || math.IsInf(ratio, 0) {
-		return estimate{ratio, math.NaN(), math.NaN()}
-	}
-	rng := rand.New(rand.NewPCG(seed, resamples)) // #nosec G404 -- resampling gives the same interval for the same samples
-	logs := make([]float64, resamples)
-	for i := range logs {
-		var sum Pair
-		for range n {
-			sum = plus(sum, units[rng.IntN(n)])
+func (s Sessions) Estimate(seed uint64) Estimate { return Estimates(seed, s)[0] }
+
+// Estimates are those of several figures, such as all of one candidate. Figures of
+// equally many sessions are resampled together: with one seed, each alone would take
+// the same sessions.
+func Estimates(seed uint64, figures ...Sessions) []Estimate {
+	out := make([]Estimate, len(figures))
+	units, alike := make([][]Pair, len(figures)), map[int][]int{} // by how many sessions
+	for i, s := range figures {
+		s = s.present()
+		if len(s) == 1 {
+			out[i] = Estimate(results.Quotient(s[0]))
+			continue
 		}
-		logs[i] = math.Log(sum.Num / sum.Den / ratio)
+		var ratio float64
+		units[i], ratio = s.replicates()
+		out[i] = Estimate{ratio, math.NaN(), math.NaN()}
+		if n := len(units[i]); n >= 2 && ratio > 0 && !math.IsInf(ratio, 0) {
+			alike[n] = append(alike[n], i)
+		}
 	}
-	free := float64(n - 1)
-	return estimate{ratio, stat.Variance(logs, nil) * float64(n) / free, free}
+	for n, of := range alike {
+		src := rand.NewPCG(seed, resamples) // #nosec G404 -- resampling gives the same interval for the same samples
+		taken := make([]int, n)
+		logs := make([][]float64, len(of))
+		for range resamples {
+			for j := range taken {
+				taken[j] = below(src, n)
+			}
+			for k, i := range of {
+				var sum Pair
+				for _, j := range taken {
+					sum = plus(sum, units[i][j])
+				}
+				logs[k] = append(logs[k], math.Log(sum.Num/sum.Den/out[i].Value))
+			}
+		}
+		free := float64(n - 1)
+		for k, i := range of {
+			out[i].Variance, out[i].Freedom = stat.Variance(logs[k], nil)*float64(n)/free, free
+		}
+	}
+	return out
+}
+
+// below is [rand.Rand.IntN], the same numbers without a call through an interface: most
+// of the time of a resample is theirs.
+func below(src *rand.PCG, n int) int {
+	m := uint64(n) // #nosec G115 -- a count
+	if m&(m-1) == 0 {
+		return int(src.Uint64() & (m - 1)) // #nosec G115 -- less than n
+	}
+	hi, lo := bits.Mul64(src.Uint64(), m)
+	if lo < m {
+		for least := -m % m; lo < least; {
+			hi, lo = bits.Mul64(src.Uint64(), m)
+		}
+	}
+	return int(hi) // #nosec G115 -- less than n
 }
 
 // over is the quotient of independent estimates (Welch).
-func (a estimate) over(b estimate) estimate {
+func (a Estimate) over(b Estimate) Estimate {
 	v := a.Variance + b.Variance
 	free := v * v / (a.Variance*a.Variance/a.Freedom + b.Variance*b.Variance/b.Freedom)
 	if v == 0 {
 		free = a.Freedom + b.Freedom
 	}
-	return estimate{a.Value / b.Value, v, free}
+	return Estimate{a.Value / b.Value, v, free}
 }
 
-func (e estimate) interval() Interval {
+// Interval is the ratio with its 95 % interval. With several sessions it
+// covers the ratio of infinitely many; where some sessions are far off on one
+// side, the interval of five covers it 9 times in 10. With one session it shows
+// how the windows of that session varied, and nothing about the next session; it
+// then needs six windows, in the order in which they were measured.
+func (e Estimate) Interval() Interval {
 	if math.IsInf(e.Value, 0) {
 		e.Value = math.NaN()
 	}

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -28,7 +29,7 @@ func near(t *testing.T, want, got Interval) {
 func TestRatioIsOfSums(t *testing.T) {
 	s := Sessions{{{Num: 10, Den: 1}}, {{Num: 10, Den: 4}, {Num: 10, Den: 5}}}
 	require.Equal(t, 3.0, s.Ratio(), "not the mean of 10, 2.5 and 2, nor of sessions")
-	require.Equal(t, s.Ratio(), s.Interval(1).Value)
+	require.Equal(t, s.Ratio(), s.Estimate(1).Interval().Value)
 }
 
 // What 2,000 resamples estimate is known in closed form to first order: the
@@ -47,7 +48,7 @@ func TestBootstrapAgreesWithLinearisation(t *testing.T) {
 		n := float64(len(a))
 		se := math.Sqrt(n*stat.Variance(residuals, nil)) / (a.Ratio() * den)
 		want := distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975) * se
-		require.InEpsilon(t, want, a.Interval(seed).halfWidth(), 0.07, "four standard errors of a bootstrap's standard error")
+		require.InEpsilon(t, want, a.Estimate(seed).Interval().halfWidth(), 0.07, "four standard errors of a bootstrap's standard error")
 	}
 }
 
@@ -55,12 +56,12 @@ func TestSymmetries(t *testing.T) {
 	rng := rand.New(rand.NewPCG(21, 22))
 	for seed := range uint64(20) {
 		a, b := example(seed)
-		q := Quotient(a, b, seed)
-		require.Equal(t, q, Quotient(a, b, seed), "same input, same bits")
-		require.InDelta(t, q.halfWidth(), Quotient(a, b, seed+99).halfWidth(), 0.1*q.halfWidth(), "the seed hardly matters")
-		require.NotEqual(t, q, Quotient(a, b, seed+99))
-		near(t, q.Inverse(), Quotient(b, a, seed))
-		require.InEpsilon(t, PValue(a, b, seed), PValue(b, a, seed), 1e-12)
+		q := Quotient(a.Estimate(seed), b.Estimate(seed))
+		require.Equal(t, q, Quotient(a.Estimate(seed), b.Estimate(seed)), "same input, same bits")
+		require.InDelta(t, q.halfWidth(), Quotient(a.Estimate(seed+99), b.Estimate(seed+99)).halfWidth(), 0.1*q.halfWidth(), "the seed hardly matters")
+		require.NotEqual(t, q, Quotient(a.Estimate(seed+99), b.Estimate(seed+99)))
+		near(t, q.Inverse(), Quotient(b.Estimate(seed), a.Estimate(seed)))
+		require.InEpsilon(t, PValue(a.Estimate(seed), b.Estimate(seed)), PValue(b.Estimate(seed), a.Estimate(seed)), 1e-12)
 
 		before := slices.Clone(a[0])
 		shuffled := slices.Clone(a)
@@ -71,8 +72,8 @@ func TestSymmetries(t *testing.T) {
 			})
 		}
 		rng.Shuffle(len(shuffled), func(j, k int) { shuffled[j], shuffled[k] = shuffled[k], shuffled[j] })
-		require.Equal(t, q, Quotient(shuffled, b, seed), "the order of sessions, and of windows within several, is nothing")
-		require.Equal(t, a.Interval(seed), shuffled.Interval(seed))
+		require.Equal(t, q, Quotient(shuffled.Estimate(seed), b.Estimate(seed)), "the order of sessions, and of windows within several, is nothing")
+		require.Equal(t, a.Estimate(seed).Interval(), shuffled.Estimate(seed).Interval())
 		require.Equal(t, before, a[0], "the input is not changed")
 
 		var scaled Sessions
@@ -83,8 +84,8 @@ func TestSymmetries(t *testing.T) {
 			}
 			scaled = append(scaled, ws)
 		}
-		near(t, Interval{q.Value * 21, q.Low * 21, q.High * 21}, Quotient(scaled, b, seed))
-		lone, window := a[:1].Interval(seed), scaled[:1].Interval(seed)
+		near(t, Interval{q.Value * 21, q.Low * 21, q.High * 21}, Quotient(scaled.Estimate(seed), b.Estimate(seed)))
+		lone, window := a[:1].Estimate(seed).Interval(), scaled[:1].Estimate(seed).Interval()
 		near(t, Interval{lone.Value * 21, lone.Low * 21, lone.High * 21}, window)
 	}
 }
@@ -92,20 +93,20 @@ func TestSymmetries(t *testing.T) {
 func TestPValueAgreesWithTheInterval(t *testing.T) {
 	for seed := range uint64(40) {
 		a, b := example(seed)
-		q, p := Quotient(a, b, seed), PValue(a, b, seed)
+		q, p := Quotient(a.Estimate(seed), b.Estimate(seed)), PValue(a.Estimate(seed), b.Estimate(seed))
 		require.Equal(t, q.Low > 1 || q.High < 1, p < significance, "%v, p = %v", q, p)
-		require.InDelta(t, 1, PValue(a, a, seed), 1e-12)
+		require.InDelta(t, 1, PValue(a.Estimate(seed), a.Estimate(seed)), 1e-12)
 		// Shift the reference so that the interval touches 1.
 		for i := range b {
 			for j := range b[i] {
 				b[i][j].Num *= q.Low
 			}
 		}
-		require.InDelta(t, significance, PValue(a, b, seed), 1e-9)
+		require.InDelta(t, significance, PValue(a.Estimate(seed), b.Estimate(seed)), 1e-9)
 	}
 	same := Sessions{{{Num: 1, Den: 2}}, {{Num: 1, Den: 2}}}
-	require.Equal(t, 1.0, PValue(same, same, 1), "equal without any spread")
-	require.Zero(t, PValue(same, Sessions{{{Num: 1, Den: 3}}, {{Num: 1, Den: 3}}}, 1))
+	require.Equal(t, 1.0, PValue(same.Estimate(1), same.Estimate(1)), "equal without any spread")
+	require.Zero(t, PValue(same.Estimate(1), Sessions{{{Num: 1, Den: 3}}, {{Num: 1, Den: 3}}}.Estimate(1)))
 }
 
 // Whatever cannot be a window counts for nothing, and nothing panics.
@@ -115,7 +116,7 @@ func TestWhatIsAbsent(t *testing.T) {
 	for _, junk := range []Pair{{Num: nan, Den: 1}, {Num: 1, Den: nan}, {Num: inf, Den: 1}, {Num: 1, Den: inf}, {Num: -inf, Den: 1}, {Num: 1, Den: 0}, {Num: 0, Den: 0}, {Num: 1, Den: -1}} {
 		dirty := append(slices.Clone(a), []Pair{junk}, nil)
 		dirty[0] = append([]Pair{junk}, dirty[0]...)
-		require.Equal(t, Quotient(a, b, 1), Quotient(dirty, b, 1), "%v", junk)
+		require.Equal(t, Quotient(a.Estimate(1), b.Estimate(1)), Quotient(dirty.Estimate(1), b.Estimate(1)), "%v", junk)
 		require.Equal(t, 5, dirty.Count())
 	}
 	idle := append(slices.Clone(a), []Pair{{Num: 0, Den: 1000}})
@@ -135,16 +136,16 @@ func TestWhatIsAbsent(t *testing.T) {
 	}
 	for range 300 {
 		a, b := draw(), draw()
-		i, q := a.Interval(1), Quotient(a, b, 1)
-		d := Decide(q.Widen(0.01), q, rng.IntN(2) == 0, 0.02, a.Count(), b.Count(), PValue(a, b, 1))
+		i, q := a.Estimate(1).Interval(), Quotient(a.Estimate(1), b.Estimate(1))
+		d := Decide(q.Widen(0.01), q, rng.IntN(2) == 0, 0.02, a.Count(), b.Count(), PValue(a.Estimate(1), b.Estimate(1)))
 		require.NotEmpty(t, d.Why)
 		for _, x := range []Interval{i, q} {
 			require.False(t, x.Low > x.Value || x.Value > x.High, "%v", x)
 		}
 	}
 	for _, s := range []Sessions{nil, {}, {nil}, {{}}, {{{Num: nan, Den: 1}}}} {
-		require.True(t, math.IsNaN(s.Ratio()) && math.IsNaN(s.Interval(1).Low) && math.IsNaN(Quotient(s, a, 1).Value))
-		require.True(t, math.IsNaN(PValue(s, a, 1)))
+		require.True(t, math.IsNaN(s.Ratio()) && math.IsNaN(s.Estimate(1).Interval().Low) && math.IsNaN(Quotient(s.Estimate(1), a.Estimate(1)).Value))
+		require.True(t, math.IsNaN(PValue(s.Estimate(1), a.Estimate(1))))
 	}
 }
 
@@ -156,17 +157,17 @@ func TestLoneSession(t *testing.T) {
 		for i := range ws {
 			ws[i] = Pair{Num: 100 + rng.NormFloat64(), Den: 5}
 		}
-		got, lone := Sessions{ws}.Interval(1), results.Quotient(ws)
+		got, lone := Sessions{ws}.Estimate(1).Interval(), results.Quotient(ws)
 		require.Equal(t, lone.Value, got.Value)
 		if n < 6 {
 			require.True(t, math.IsNaN(got.Low) && math.IsNaN(got.High) && !math.IsNaN(got.Value), "n = %d", n)
-			require.True(t, math.IsNaN(Quotient(Sessions{ws}, Sessions{ws}, 1).Low))
+			require.True(t, math.IsNaN(Quotient(Sessions{ws}.Estimate(1), Sessions{ws}.Estimate(1)).Low))
 			continue
 		}
 		low, high := lone.Interval()
 		require.Equal(t, Interval{lone.Value, low, high}, got)
-		require.Equal(t, got, Sessions{nil, ws}.Interval(2), "no seed has a part in it")
-		q := Quotient(Sessions{ws}, Sessions{ws}, 1)
+		require.Equal(t, got, Sessions{nil, ws}.Estimate(2).Interval(), "no seed has a part in it")
+		q := Quotient(Sessions{ws}.Estimate(1), Sessions{ws}.Estimate(1))
 		require.InDelta(t, 1, q.Value, 0)
 		require.Less(t, q.Low, 1.0)
 	}
@@ -304,13 +305,50 @@ func TestOutliers(t *testing.T) {
 	}
 }
 
+// Figures that are resampled together have the estimates that each has alone, and the
+// sessions are those that package rand draws.
+func TestEstimatesTogether(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	sample := func(sessions int) (s Sessions) {
+		for range sessions {
+			s = append(s, []Pair{{Num: 1 + rng.Float64(), Den: 1 + rng.Float64()}, {Num: rng.Float64(), Den: 1}})
+		}
+		return s
+	}
+	figures := []Sessions{sample(5), sample(8), nil, sample(5), sample(1), sample(2), {{{Num: 0, Den: 1}}, {{Num: 0, Den: 1}}}, sample(8)}
+	for seed := range uint64(3) {
+		all := Estimates(seed, figures...)
+		for i, s := range figures {
+			require.Equal(t, fmt.Sprint(s.Estimate(seed)), fmt.Sprint(all[i]), "%d", i)
+		}
+		five := figures[0]
+		units, ratio := five.replicates()
+		drawn := rand.New(rand.NewPCG(seed, resamples))
+		var logs []float64
+		for range resamples {
+			var sum Pair
+			for range units {
+				sum = plus(sum, units[drawn.IntN(len(units))])
+			}
+			logs = append(logs, math.Log(sum.Num/sum.Den/ratio))
+		}
+		require.Equal(t, stat.Variance(logs, nil)*5/4, all[0].Variance)
+	}
+	for _, n := range []int{1, 2, 3, 7, 64, 1000, 1 << 40, 3<<61 + 1} { // the last is drawn again one time in four
+		src, drawn := rand.NewPCG(uint64(n), 1), rand.New(rand.NewPCG(uint64(n), 1))
+		for range 100 {
+			require.Equal(t, drawn.IntN(n), below(src, n), "%d", n)
+		}
+	}
+}
+
 func BenchmarkQuotient(b *testing.B) {
 	for name, w := range map[string]world{"5x6": {sessions: 5, windows: 6}, "500x6": {sessions: 500, windows: 6}} {
 		w.between, w.within, w.ratio = 0.01, 0.005, 1
 		x, y := w.measure(rand.New(rand.NewPCG(1, 2)))
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				Quotient(x, y, 1)
+				Quotient(x.Estimate(1), y.Estimate(1))
 			}
 		})
 	}

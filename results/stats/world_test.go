@@ -73,7 +73,8 @@ func (w world) compare(seed uint64, times int) (t tally) {
 	rng := rand.New(rand.NewPCG(seed, 17))
 	for range times {
 		a, b := w.measure(rng)
-		q := Quotient(a, b, rng.Uint64())
+		seed := rng.Uint64()
+		q := Quotient(a.Estimate(seed), b.Estimate(seed))
 		if !w.shared {
 			q = q.Widen(math.Sqrt2 * Rectangular * w.gain)
 		}
@@ -154,7 +155,7 @@ func TestIntervalOfOneCandidateCovers(t *testing.T) {
 		truth, covered := 3e9/2950., 0.0
 		for range times {
 			a, _ := w.measure(rng)
-			if i := a.Interval(rng.Uint64()); i.Low <= truth && truth <= i.High {
+			if i := a.Estimate(rng.Uint64()).Interval(); i.Low <= truth && truth <= i.High {
 				covered += 1. / times
 			}
 		}
@@ -213,7 +214,7 @@ func TestOneSessionIsNotBelievedTooFar(t *testing.T) {
 	count, naive := map[Verdict]float64{}, 0.0
 	for range times {
 		a, b := w.measure(rng)
-		q := Quotient(a, b, 1)
+		q := Quotient(a.Estimate(1), b.Estimate(1))
 		if q.Low > 1 || q.High < 1 {
 			naive += 1. / times
 		}
