@@ -42,7 +42,7 @@ type File struct {
 
 // ReadFile reads the record in a file, as [Load] does.
 func ReadFile(path string) (*Record, error) {
-	f, err := loadFile(path, nil)
+	f, err := loadFile(path, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func ReadFile(path string) (*Record, error) {
 
 // Read reads a record, as [Load] does.
 func Read(r io.Reader, name string) (*Record, error) {
-	f, err := load(r, name, nil)
+	f, err := load(r, name, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -60,31 +60,49 @@ func Read(r io.Reader, name string) (*Record, error) {
 
 // ReadVerified reads records from outside, several at a time. It checks the digest
 // of each and derives its summary from its traces, whatever summary the file
-// states. The error is that of the first file that cannot be used.
-func ReadVerified(ctx context.Context, files ...string) ([]*Record, error) {
+// states. Without samples the traces are empty afterwards: they are most of a record,
+// and who reads thousands of records needs memory for their figures alone. The error is
+// that of the first file that cannot be used.
+func ReadVerified(ctx context.Context, samples bool, files ...string) ([]*Record, error) {
 	records, errs := make([]*Record, len(files)), make([]error, len(files))
-	one := func(name string) (*Record, error) {
-		f, err := LoadFile(name)
+	one := func(name string, buf []byte) (*Record, []byte, error) {
+		f, err := loadFile(name, newDigest(), buf)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if bad := f.Verify(); len(bad) > 0 {
-			return nil, fmt.Errorf("%s: %s: do not use it", name, bad[0].String())
+			return nil, nil, fmt.Errorf("%s: %s: do not use it", name, bad[0].String())
 		}
 		if f.Record.Summary, err = DeriveWithin(ctx, f.Record); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
-		return f.Record, nil
+		if !samples {
+			for i := range f.Record.Runs {
+				for j := range f.Record.Runs[i].Traces {
+					f.Record.Runs[i].Traces[j].T, f.Record.Runs[i].Traces[j].V = nil, nil
+				}
+			}
+		}
+		return f.Record, f.Raw, nil
 	}
 	var readers sync.WaitGroup
-	places := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i, name := range files {
-		places <- struct{}{}
+	next := make(chan int)
+	for range min(runtime.GOMAXPROCS(0), len(files)) {
 		readers.Go(func() {
-			defer func() { <-places }()
-			records[i], errs[i] = one(name)
+			// Each file is read into the same memory: fresh memory costs a page fault every
+			// 4 KiB, which is a seventh of the time of a record.
+			var buf []byte
+			for i := range next {
+				if records[i], buf, errs[i] = one(files[i], buf); cap(buf) > mostKept {
+					buf = nil
+				}
+			}
 		})
 	}
+	for i := range files {
+		next <- i
+	}
+	close(next)
 	readers.Wait()
 	for _, err := range errs {
 		if err != nil {
@@ -96,15 +114,15 @@ func ReadVerified(ctx context.Context, files ...string) ([]*Record, error) {
 
 // LoadFile loads the record in a file, as [Load] does, opened as [OpenFile]
 // does.
-func LoadFile(path string) (*File, error) { return loadFile(path, newDigest()) }
+func LoadFile(path string) (*File, error) { return loadFile(path, newDigest(), nil) }
 
-func loadFile(path string, seen *seenDigest) (*File, error) {
+func loadFile(path string, seen *seenDigest, buf []byte) (*File, error) {
 	f, err := OpenFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("results: read record: %w", err)
 	}
 	defer f.Close()
-	return load(f, path, seen)
+	return load(f, path, seen, buf)
 }
 
 // Load reads one record, JSON or zstd-compressed JSON, whatever name (of the
@@ -119,11 +137,12 @@ func loadFile(path string, seen *seenDigest) (*File, error) {
 // whose time stands still or whose counter falls, and anything larger than
 // 64 MiB compressed or 256 MiB of JSON. The error names the file and the place. It
 // does not verify the digest: see [File.Verify].
-func Load(r io.Reader, name string) (*File, error) { return load(r, name, newDigest()) }
+func Load(r io.Reader, name string) (*File, error) { return load(r, name, newDigest(), nil) }
 
-// load takes the digest, too, for [File.Verify], unless seen is nil.
-func load(r io.Reader, name string, seen *seenDigest) (*File, error) {
-	raw, err := unpack(r, maxCompressed, maxRecord)
+// load takes the digest, too, for [File.Verify], unless seen is nil. Raw may be in the
+// memory of buf.
+func load(r io.Reader, name string, seen *seenDigest, buf []byte) (*File, error) {
+	raw, err := unpack(r, maxCompressed, maxRecord, buf)
 	if err != nil {
 		return nil, fmt.Errorf("results: read %s: %w", name, err)
 	}
@@ -137,8 +156,8 @@ func load(r io.Reader, name string, seen *seenDigest) (*File, error) {
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
 // unpack returns the JSON that r holds, compressed or not, of at most the given
-// numbers of bytes.
-func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
+// numbers of bytes, in the memory of buf if that is enough.
+func unpack(r io.Reader, maxCompressed, maxJSON int64, buf []byte) ([]byte, error) {
 	var size int64
 	if f, ok := r.(fs.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
@@ -151,7 +170,7 @@ func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
 	in := bufio.NewReader(r)
 	// A short file has no magic number; any other error shows on reading it.
 	if magic, _ := in.Peek(len(zstdMagic)); !bytes.Equal(magic, zstdMagic) {
-		return readJSON(in, size, maxJSON)
+		return readJSON(in, size, maxJSON, buf)
 	}
 	compressed := &io.LimitedReader{R: in, N: maxCompressed + 1}
 	z, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1),
@@ -160,7 +179,7 @@ func unpack(r io.Reader, maxCompressed, maxJSON int64) ([]byte, error) {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}
 	defer z.Close()
-	raw, err := readJSON(bufio.NewReader(z), 0, maxJSON)
+	raw, err := readJSON(bufio.NewReader(z), 0, maxJSON, buf)
 	switch {
 	case compressed.N <= 0:
 		return nil, fmt.Errorf("larger than a compressed record may be (%d MiB)", maxCompressed>>20)
@@ -182,7 +201,7 @@ func tooLarge(most int64) error {
 
 // readJSON reads what can be the JSON of a record. It looks at the first byte
 // before it takes in the rest, of which size bytes are expected.
-func readJSON(in *bufio.Reader, size, most int64) ([]byte, error) {
+func readJSON(in *bufio.Reader, size, most int64, buf []byte) ([]byte, error) {
 	if first, err := in.Peek(1); err != nil && err != io.EOF {
 		return nil, err
 	} else if len(first) == 0 {
@@ -192,7 +211,10 @@ func readJSON(in *bufio.Reader, size, most int64) ([]byte, error) {
 	} else if strings.IndexByte("{ \t\r\n", first[0]) < 0 {
 		return nil, fmt.Errorf("neither JSON nor zstd: it begins with byte 0x%02x", first[0])
 	}
-	raw := bytes.NewBuffer(make([]byte, 0, min(size, most)+bytes.MinRead))
+	if n := min(size, most) + bytes.MinRead; int64(cap(buf)) < n {
+		buf = make([]byte, 0, n)
+	}
+	raw := bytes.NewBuffer(buf[:0])
 	n, err := raw.ReadFrom(io.LimitReader(in, most+1))
 	if err == nil && n > most {
 		err = tooLarge(most)
@@ -235,7 +257,7 @@ func decode(raw []byte, seen *seenDigest) (*Record, error) {
 func versionOf(raw []byte) (version int, err error) {
 	found := errors.New("found")
 	err = walk(raw, func(x *text) error {
-		return x.object(func(key string) error {
+		return x.object(nil, func(_ int, key string) error {
 			if key != "schema" {
 				return x.skip()
 			}
@@ -291,8 +313,10 @@ func checkEnum(v reflect.Value, errorf func(string, ...any) error) error {
 // member is a field of a struct as a member of a JSON object.
 type member struct {
 	name     string
-	index    []int // of reflect.Value.FieldByIndex
-	optional bool  // left out when empty
+	quoted   []byte // the name as it is written
+	rank     int    // its place in the order of [compareNames]
+	index    []int  // of reflect.Value.FieldByIndex
+	optional bool   // left out when empty
 	// read decodes the member where the version of the record holds something
 	// else than the field does; nil to decode into the field.
 	read func(x *text, field reflect.Value) error
@@ -320,6 +344,14 @@ func membersOf(t reflect.Type) []member {
 		}
 		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
 		ms = append(ms, member{name: name, index: []int{i}, optional: option == "omitempty"})
+	}
+	names := make([]string, len(ms))
+	for i := range ms {
+		names[i] = ms[i].name
+	}
+	slices.SortFunc(names, compareNames)
+	for i := range ms {
+		ms[i].quoted, ms[i].rank = appendString(nil, ms[i].name), slices.Index(names, ms[i].name)
 	}
 	memberCache.Store(t, ms)
 	return ms
@@ -377,7 +409,7 @@ func (x *text) decode(v reflect.Value) error {
 		})
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		return x.object(func(key string) error {
+		return x.object(nil, func(_ int, key string) error {
 			e := reflect.New(v.Type().Elem()).Elem()
 			err := x.decode(e)
 			v.SetMapIndex(reflect.ValueOf(key), e)
@@ -421,24 +453,25 @@ func (x *text) decode(v reflect.Value) error {
 }
 
 func (x *text) decodeStruct(v reflect.Value) error {
-	members := membersOf
+	ms := membersOf(v.Type())
+	known := ms
 	if x.members != nil {
-		members = x.members
+		ms, known = x.members(v.Type()), nil // whose names may be others
 	}
-	ms := members(v.Type())
 	var seen uint64
-	err := x.object(func(key string) error {
-		for i, m := range ms {
-			if m.name == key {
-				seen |= 1 << i
-				field := v.FieldByIndex(m.index)
-				if m.read != nil {
-					return m.read(x, field)
-				}
-				return x.decode(field)
-			}
+	err := x.object(known, func(i int, key string) error {
+		if known == nil {
+			i = slices.IndexFunc(ms, func(m member) bool { return m.name == key })
 		}
-		return x.skip()
+		if i < 0 {
+			return x.skip()
+		}
+		seen |= 1 << i
+		field := v.FieldByIndex(ms[i].index)
+		if ms[i].read != nil {
+			return ms[i].read(x, field)
+		}
+		return x.decode(field)
 	})
 	if err != nil {
 		return err
@@ -481,19 +514,29 @@ func (x *text) floats() (out []Float, err error) {
 // long as they are numbers and nulls in canonical form without white space. Most of a
 // record is such columns.
 func (x *text) column(out []Float) []Float {
+	var text [32]byte
 	at := x.at
 	for {
-		f, end := math.NaN(), at+len("null")
-		if n, ok := scanNumber(x.raw[at:]); ok && n.canonical() {
-			f, _ = n.value()
-			end = at + len(n.lit)
-		} else if !bytes.HasPrefix(x.raw[at:], []byte("null")) {
+		rest := x.raw[at:]
+		f := math.NaN()
+		n, length := scanNumber(rest)
+		switch {
+		case n.canonical():
+			f = n.float()
+		case length > 0 && !n.plain:
+			var err error
+			if f, err = strconv.ParseFloat(string(rest[:length]), 64); err != nil || !bytes.Equal(appendFloat(text[:0], f), rest[:length]) {
+				length = 0
+			}
+		case length == 0 && bytes.HasPrefix(rest, []byte("null")):
+			length = len("null")
+		default:
+			length = 0
+		}
+		if length == 0 || length == len(rest) || rest[length] != ',' {
 			break
 		}
-		if end == len(x.raw) || x.raw[end] != ',' {
-			break
-		}
-		out, at = append(out, Float(f)), end+1
+		out, at = append(out, Float(f)), at+length+1
 	}
 	if x.emit {
 		x.canon = append(x.canon, x.raw[x.at:at]...)

@@ -174,7 +174,7 @@ func newDigest() *seenDigest { return &seenDigest{parts: map[string]string{}} }
 func digestOf(raw []byte) *seenDigest {
 	d := newDigest()
 	x := &text{raw: raw, emit: true, seen: d}
-	err := x.walk(func(x *text) error { return x.object(func(string) error { return x.skip() }) })
+	err := x.walk(func(x *text) error { return x.object(nil, func(int, string) error { return x.skip() }) })
 	d.err = cmp.Or(err, x.err)
 	return d
 }
@@ -183,7 +183,7 @@ func digestOf(raw []byte) *seenDigest {
 // members: any other is reported.
 func (d *seenDigest) state(x *text) error {
 	d.stated = new(Digest)
-	return x.object(func(key string) error {
+	return x.object(nil, func(_ int, key string) error {
 		switch key {
 		case "form":
 			return x.decode(reflect.ValueOf(&d.stated.Form).Elem())

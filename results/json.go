@@ -82,6 +82,7 @@ type frame struct {
 type piece struct {
 	name     string
 	from, to int // in canon
+	rank     int // see [member]; -1 of a stranger
 }
 
 // buffer is what one walk leaves for another. Known strings stay: they are few.
@@ -270,14 +271,17 @@ func (x *text) list(element func(i int) error) error {
 	return nil
 }
 
-// object calls member at the value of each member; member consumes it.
-func (x *text) object(member func(key string) error) error {
+// object calls value at the value of each member, with its index in known, or -1; value
+// consumes it. Members that come in the order of known, as they mostly do, are not looked
+// up.
+func (x *text) object(known []member, value func(i int, key string) error) error {
 	if err := x.begin('{', "an object"); err != nil {
 		return err
 	}
 	depth, first, start := len(x.stack), len(x.pieces), len(x.canon)
 	parts := x.seen != nil && depth == 1
-	var names map[string]bool // of an object with many members
+	var names map[string]bool // of an object with many strangers
+	had, at, strangers := uint64(0), -1, 0
 	for i := 0; ; i++ {
 		if more, err := x.next('}', i); err != nil {
 			return err
@@ -290,23 +294,37 @@ func (x *text) object(member func(key string) error) error {
 		if x.peek() != '"' {
 			return x.syntax()
 		}
-		quoted, plain, err := x.quoted()
-		if err != nil {
-			return err
+		var key string
+		quoted, plain := x.raw[x.at:], true
+		for at++; at < len(known) && !bytes.HasPrefix(quoted, known[at].quoted); at++ {
 		}
-		key := x.unquote(quoted, plain)
-		x.stack[depth-1].name = key
-		if names == nil && i == 16 {
-			names = make(map[string]bool, 2*i)
-			for _, s := range x.pieces[first:] {
-				names[s.name] = true
-			}
-		}
-		twice := names[key]
-		if names != nil {
-			names[key] = true
+		if at < len(known) {
+			key, quoted = known[at].name, known[at].quoted
+			x.at += len(quoted)
 		} else {
+			var err error
+			if quoted, plain, err = x.quoted(); err != nil {
+				return err
+			}
+			key = x.unquote(quoted, plain)
+			at = slices.IndexFunc(known, func(m member) bool { return m.name == key })
+		}
+		x.stack[depth-1].name = key
+		rank, twice := -1, false
+		if at >= 0 {
+			rank, twice = known[at].rank, had&(1<<at) != 0
+			had |= 1 << at
+		} else if strangers++; names == nil && strangers <= 16 {
 			twice = slices.ContainsFunc(x.pieces[first:], func(s piece) bool { return s.name == key })
+		} else {
+			if names == nil {
+				names = make(map[string]bool, 2*strangers)
+				for _, s := range x.pieces[first:] {
+					names[s.name] = true
+				}
+			}
+			twice = names[key]
+			names[key] = true
 		}
 		if twice {
 			return x.errorf("this member appears twice")
@@ -315,52 +333,69 @@ func (x *text) object(member func(key string) error) error {
 			return x.syntax()
 		}
 		x.at++
+		var err error
 		if parts {
-			err = x.partOf(key, member)
+			err = x.partOf(at, key, value)
 			x.pieces = append(x.pieces, piece{name: key})
 		} else {
 			from := len(x.canon)
 			if x.emit {
 				x.canon = append(x.quote(quoted, plain), ':')
 			}
-			at := len(x.pieces)
-			x.pieces = append(x.pieces, piece{key, from, 0})
-			err = member(key)
-			x.pieces[at].to = len(x.canon)
+			n := len(x.pieces)
+			x.pieces = append(x.pieces, piece{key, from, 0, rank})
+			err = value(at, key)
+			x.pieces[n].to = len(x.canon)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	if x.emit && !parts {
-		x.arrange(x.pieces[first:], start)
+		x.arrange(x.pieces[first:], strangers, start)
 	}
 	x.pieces = x.pieces[:first]
 	return nil
 }
 
 // arrange makes an object of its members, which canon holds from start on.
-func (x *text) arrange(members []piece, start int) {
-	for i := 1; i < len(members); i++ {
-		if compareNames(members[i-1].name, members[i].name) > 0 {
-			slices.SortFunc(members, func(a, b piece) int { return compareNames(a.name, b.name) })
-			break
-		}
-	}
+func (x *text) arrange(members []piece, strangers, start int) {
 	end := len(x.canon)
 	x.canon = append(x.canon, '{')
-	for i, m := range members {
-		if i > 0 {
+	add := func(m *piece) {
+		if len(x.canon) > end+1 {
 			x.canon = append(x.canon, ',')
 		}
 		x.canon = append(x.canon, x.canon[m.from:m.to]...)
+	}
+	if strangers == 0 {
+		var at [64]uint8 // by rank, from 1
+		for i := range members {
+			at[members[i].rank] = uint8(i + 1) // #nosec G115 -- of at most 64
+		}
+		for left, r := len(members), 0; left > 0; r++ {
+			if i := at[r]; i > 0 {
+				add(&members[i-1])
+				left--
+			}
+		}
+	} else {
+		for i := 1; i < len(members); i++ {
+			if compareNames(members[i-1].name, members[i].name) > 0 {
+				slices.SortFunc(members, func(a, b piece) int { return compareNames(a.name, b.name) })
+				break
+			}
+		}
+		for i := range members {
+			add(&members[i])
+		}
 	}
 	x.canon = append(x.canon, '}')
 	x.canon = x.canon[:start+copy(x.canon[start:], x.canon[end:])]
 }
 
 // partOf consumes a member of a record and takes its digest.
-func (x *text) partOf(key string, member func(key string) error) error {
+func (x *text) partOf(i int, key string, value func(i int, key string) error) error {
 	if key == "digest" { // is read twice: for what it states, and for whoever wants it
 		at := x.at
 		if err := x.seen.state(x); err != nil {
@@ -369,7 +404,7 @@ func (x *text) partOf(key string, member func(key string) error) error {
 		x.at = at
 	}
 	runs := key == "runs" && x.peek() == '['
-	err := member(key)
+	err := value(i, key)
 	switch {
 	case key == "digest":
 		x.canon = x.canon[:0]
@@ -485,11 +520,12 @@ func (x *text) number() (n number, err error) {
 	if !isNumber(x.peek()) {
 		return n, x.wrong("a number")
 	}
-	n, ok := scanNumber(x.raw[x.at:])
-	if !ok {
+	d, length := scanNumber(x.raw[x.at:])
+	if length == 0 {
 		return n, x.syntax()
 	}
-	x.at += len(n.lit)
+	n.lit, n.decimal = x.raw[x.at:x.at+length], d
+	x.at += length
 	if x.emit {
 		if n.canonical() {
 			x.canon = append(x.canon, n.lit...)
@@ -538,7 +574,7 @@ func (x *text) figure() (Float, error) {
 func (x *text) skip() (err error) {
 	switch c := x.peek(); {
 	case c == '{':
-		return x.object(func(string) error { return x.skip() })
+		return x.object(nil, func(int, string) error { return x.skip() })
 	case c == '[':
 		return x.list(func(int) error { return x.skip() })
 	case c == '"':
@@ -561,24 +597,29 @@ func isDigit(c byte) bool { return c-'0' <= 9 }
 // number is a number as it is written.
 type number struct {
 	lit []byte
-	// Most numbers of a record are plain: a decimal of at most 15 digits. Then
-	// digits holds all of them, and scale is how many follow the point.
-	plain  bool
-	digits uint64
-	scale  int
+	decimal
 
 	f         float64 // the value of one that is not plain, once it was asked for
 	ok, known bool
 }
 
+// decimal is what a plain number says. Most numbers of a record are plain: a decimal of at
+// most 15 digits. Then digits holds all of them, and scale is how many follow the point.
+type decimal struct {
+	digits   uint64
+	scale    int
+	plain    bool
+	negative bool
+}
+
 var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
-// scanNumber reads the number that b begins with, and reports whether there is one. It
-// does not look at what follows. The number is a value, not kept, because the runtime
-// has to note every pointer that is stored while it collects garbage.
-func scanNumber(b []byte) (n number, ok bool) {
+// scanNumber returns the number that b begins with and its length in bytes, 0 if there is
+// none. It does not look at what follows.
+func scanNumber(b []byte) (n decimal, length int) {
 	i, digits := 0, uint64(0)
 	if len(b) > 0 && b[0] == '-' {
+		n.negative = true
 		i++
 	}
 	first := i
@@ -591,7 +632,7 @@ func scanNumber(b []byte) (n number, ok bool) {
 	}
 	count, scale := i-first, 0
 	if count == 0 {
-		return n, false
+		return n, 0
 	}
 	if i < len(b) && b[i] == '.' {
 		i++
@@ -600,12 +641,12 @@ func scanNumber(b []byte) (n number, ok bool) {
 			digits = 10*digits + uint64(b[i]-'0')
 		}
 		if scale = i - point; scale == 0 {
-			return n, false
+			return n, 0
 		}
 	}
-	plain := count+scale <= 15
+	n.digits, n.scale, n.plain = digits, scale, count+scale <= 15
 	if i < len(b) && b[i]|0x20 == 'e' {
-		plain = false
+		n.plain = false
 		if i++; i < len(b) && (b[i] == '+' || b[i] == '-') {
 			i++
 		}
@@ -614,40 +655,45 @@ func scanNumber(b []byte) (n number, ok bool) {
 			i++
 		}
 		if i == exponent {
-			return n, false
+			return n, 0
 		}
 	}
-	return number{lit: b[:i], plain: plain, digits: digits, scale: scale}, true
+	return n, i
 }
 
 // value returns the float64 nearest to n; ok is false if n is beyond the range of all
 // of them.
 func (n *number) value() (f float64, ok bool) {
-	if !n.plain {
-		if !n.known {
-			f, err := strconv.ParseFloat(string(n.lit), 64)
-			n.f, n.ok, n.known = f, err == nil, true
-		}
-		return n.f, n.ok
+	if n.plain {
+		return n.float(), true
 	}
-	f = float64(n.digits) / tens[n.scale] // both exact, hence rounded once
-	if n.lit[0] == '-' {
-		f = -f
+	if !n.known {
+		f, err := strconv.ParseFloat(string(n.lit), 64)
+		n.f, n.ok, n.known = f, err == nil, true
 	}
-	return f, true
+	return n.f, n.ok
 }
 
-// canonical reports whether n is written as RFC 8785 writes it. It may be false
+// float is the value of a plain number.
+func (d decimal) float() float64 {
+	f := float64(d.digits) / tens[d.scale] // both exact, hence rounded once
+	if d.negative {
+		f = -f
+	}
+	return f
+}
+
+// canonical reports whether d is written as RFC 8785 writes it. It may be false
 // for a number that is. A decimal of up to 15 digits is the shortest that reads back as
 // the same float64.
-func (n *number) canonical() bool {
+func (d decimal) canonical() bool {
 	switch {
-	case !n.plain:
+	case !d.plain:
 		return false
-	case n.scale == 0:
-		return n.digits != 0 || n.lit[0] != '-'
+	case d.scale == 0:
+		return d.digits != 0 || !d.negative
 	}
-	return n.digits%10 != 0 && float64(n.digits)*1e6 >= tens[n.scale]
+	return d.digits%10 != 0 && float64(d.digits)*1e6 >= tens[d.scale]
 }
 
 // compareNames orders names as RFC 8785 does, by UTF-16 code units. That is the

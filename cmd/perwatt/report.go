@@ -46,7 +46,7 @@ a column of their own, one header, no cell that is a formula.`,
 			default:
 				return usagef("-o %q: must end in .html, .md, .csv or .pdf", out)
 			}
-			page, how, err := a.load(cmd.Context(), cmd.InOrStdin(), files)
+			page, how, err := a.load(cmd.Context(), cmd.InOrStdin(), true, files)
 			if err != nil {
 				return err
 			}
