@@ -529,7 +529,7 @@ func (c *Collected) add(found []finding) {
 func each[T any](items []T, do func(T)) {
 	var workers sync.WaitGroup
 	next := make(chan T)
-	for range min(len(items), runtime.GOMAXPROCS(0)+1) { // one more: they wait for the disk, too
+	for range min(len(items), 16*runtime.GOMAXPROCS(0)) { // they wait for the disk, which writes for many at once
 		workers.Go(func() {
 			for item := range next {
 				do(item)

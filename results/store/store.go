@@ -32,6 +32,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -57,8 +58,12 @@ func Dir() (string, error) {
 	return filepath.Join(home, ".local", "share", "perwatt"), nil
 }
 
-// Store is a directory of records that can be written to.
-type Store struct{ dir string }
+// Store is a directory of records that can be written to, also by several goroutines.
+type Store struct {
+	dir    string
+	making sync.Mutex // of a month
+	names  *syncs
+}
 
 // Open returns the store in dir and makes the directory if it is missing. It
 // tries to write there, so that a session fails before it measures for hours
@@ -79,7 +84,7 @@ func Open(dir string) (*Store, error) {
 		return nil, wrap("write to", dir, err)
 	}
 	sweep(dir, time.Now().Add(-24*time.Hour))
-	return &Store{dir}, nil
+	return &Store{dir: dir, names: newSyncs(syncDir)}, nil
 }
 
 // Place is the directory of the store.
@@ -147,6 +152,7 @@ const (
 // Draft is the record of a session that is not over. It is not safe for
 // concurrent use.
 type Draft struct {
+	store    *Store
 	base     string // path without suffix
 	compress bool
 	held     *os.File // the version saved last, locked as long as this process lives
@@ -156,20 +162,26 @@ type Draft struct {
 // It is compressed when it is finished if compressed is true. Nothing is written
 // yet.
 func (s *Store) Create(id string, start time.Time, compressed bool) (*Draft, error) {
+	d, err := s.draft(id, start, compressed)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.unfinished()
+}
+
+func (s *Store) draft(id string, start time.Time, compressed bool) (*Draft, error) {
 	if !isID(id) {
 		return nil, fmt.Errorf("store: %q is no name for a record: a ULID is", id)
 	}
 	month, err := s.month(start)
-	if err != nil {
-		return nil, err
-	}
-	d := &Draft{base: filepath.Join(month, id), compress: compressed}
-	return d, d.unfinished()
+	return &Draft{store: s, base: filepath.Join(month, id), compress: compressed}, err
 }
 
 // month returns the directory of a month, which it makes if need be.
 func (s *Store) month(t time.Time) (dir string, err error) {
 	dir = filepath.Join(s.dir, t.UTC().Format("2006-01"))
+	s.making.Lock() // so that nobody uses it whose name is not durable yet
+	defer s.making.Unlock()
 	if err = os.Mkdir(dir, 0o755); err == nil { // #nosec G301 -- records are there to be read, by whom the umask lets
 		err = syncDir(s.dir)
 	}
@@ -272,8 +284,7 @@ func (d *Draft) commitFile(raw []byte) (path string, err error) {
 		return "", d.keeps(wrap("write", path, err))
 	}
 	step("publish")
-	dir := filepath.Dir(path)
-	if err := syncDir(dir); err != nil {
+	if err := d.store.names.sync(filepath.Dir(path)); err != nil {
 		return "", wrap("write", path, err)
 	}
 	step("sync directory")
@@ -289,14 +300,15 @@ func (d *Draft) commitFile(raw []byte) (path string, err error) {
 }
 
 // Take commits a finished record of another store as it is, byte by byte, compressed if
-// compressed is true. The caller has verified it. The error wraps [ErrKept] if the same
+// compressed is true. The caller has verified it. Records that are taken at the same time
+// share syncs of their directory. The error wraps [ErrKept] if the same
 // record is here already, and [fs.ErrExist] if another is here by its identifier.
 func (s *Store) Take(f *results.File, compressed bool) (path string, err error) {
 	rec := f.Record
 	if rec.State == results.Running {
 		return "", fmt.Errorf("store: take %s: its session has not ended", rec.ID)
 	}
-	d, err := s.Create(rec.ID, timeOf(rec.ID), compressed) // by its identifier it has one place
+	d, err := s.draft(rec.ID, timeOf(rec.ID), compressed) // by its identifier it has one place
 	if err == nil {
 		path, err = d.commitFile(f.Raw)
 	}
@@ -361,7 +373,7 @@ func (s *Store) finish(e Entry, change func(*results.Record) (ok bool)) (path st
 	if !change(rec) {
 		return "", false, nil
 	}
-	d := &Draft{base: base}
+	d := &Draft{store: s, base: base}
 	if err := d.unfinished(); err != nil {
 		return "", false, nil
 	}
@@ -445,6 +457,48 @@ func syncDir(dir string) error {
 		return err
 	}
 	return nil
+}
+
+// syncs lets those who wait for names in a directory to be durable share a sync of it,
+// which serves every name that was there when it began.
+type syncs struct {
+	do   func(dir string) error
+	turn chan struct{} // taken during a sync
+
+	mu   sync.Mutex
+	next map[string]*oneSync // by directory: those that have not begun
+}
+
+type oneSync struct {
+	done chan struct{}
+	err  error
+}
+
+func newSyncs(do func(dir string) error) *syncs {
+	return &syncs{do: do, turn: make(chan struct{}, 1), next: map[string]*oneSync{}}
+}
+
+// sync returns after a sync of the directory that began later than the call.
+func (s *syncs) sync(dir string) error {
+	s.mu.Lock()
+	one, waits := s.next[dir]
+	if !waits {
+		one = &oneSync{done: make(chan struct{})}
+		s.next[dir] = one
+	}
+	s.mu.Unlock()
+	if waits {
+		<-one.done
+		return one.err
+	}
+	s.turn <- struct{}{} // meanwhile others join
+	s.mu.Lock()
+	delete(s.next, dir)
+	s.mu.Unlock()
+	one.err = s.do(dir)
+	<-s.turn
+	close(one.done)
+	return one.err
 }
 
 // Entry is one record of a store.

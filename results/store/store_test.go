@@ -14,7 +14,9 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -295,6 +297,38 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// TestSyncsAreShared: of goroutines that wait for names at the same time, each gets a sync
+// that began after its name was there, or its error, and all of them share few.
+func TestSyncsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var named, covered, calls atomic.Int64
+		broken := errors.New("broken")
+		s := newSyncs(func(dir string) error {
+			before := named.Load()
+			calls.Add(1)
+			time.Sleep(time.Second)
+			covered.Store(before)
+			if dir == "bad" {
+				return broken
+			}
+			return nil
+		})
+		var all sync.WaitGroup
+		for i := range 200 {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+				mine := named.Add(1)
+				require.NoError(t, s.sync("good"))
+				require.GreaterOrEqual(t, covered.Load(), mine)
+			})
+		}
+		all.Wait()
+		require.LessOrEqual(t, calls.Load(), int64(4), "two seconds of names, a second a sync")
+		require.ErrorIs(t, s.sync("bad"), broken)
+		require.NoError(t, s.sync("good"))
+	})
 }
 
 // child saves two versions of a record and commits a third, and says so as
