@@ -3,7 +3,9 @@ package results
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -97,6 +99,26 @@ func Thousands(number string) string {
 		number = number[:i] + "," + number[i:]
 	}
 	return number
+}
+
+// Signed prints a relative difference as a reader expects it: −3.1 %; NaN is –.
+func Signed(x float64) string {
+	if math.IsNaN(x) {
+		return "–"
+	}
+	t := strconv.FormatFloat(math.Abs(100*x), 'f', 1, 64)
+	switch {
+	case math.IsInf(x, 0):
+		t = "∞"
+	case t == "0.0":
+		return "0.0 %"
+	default:
+		t = Thousands(t)
+	}
+	if x < 0 {
+		return "−" + t + " %"
+	}
+	return "+" + t + " %"
 }
 
 // Plural counts things in words: 1 round, 12 rounds.

@@ -3,6 +3,7 @@ package results
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"unicode"
@@ -20,6 +21,15 @@ func TestLine(t *testing.T) {
 		require.Equal(t, want, Line(in, 10), "%q", in)
 	}
 	require.Equal(t, strings.Repeat("x", 9)+"…", Line(strings.Repeat("x", 1e6), 10))
+}
+
+func TestSigned(t *testing.T) {
+	for x, want := range map[float64]string{
+		-0.0314: "−3.1 %", 0.05: "+5.0 %", 0: "0.0 %", -0.0004: "0.0 %", 0.0006: "+0.1 %", 20: "+2,000.0 %", -1: "−100.0 %", math.Inf(1): "+∞ %", math.Inf(-1): "−∞ %",
+	} {
+		require.Equal(t, want, Signed(x), "%v", x)
+	}
+	require.Equal(t, "–", Signed(math.NaN()))
 }
 
 func TestPrintable(t *testing.T) {

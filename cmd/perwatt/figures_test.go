@@ -5,10 +5,13 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
+	"fmt"
 	"html"
 	"maps"
 	"math"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -25,6 +28,8 @@ import (
 	"github.com/perwatt/perwatt/results/compare"
 	"github.com/perwatt/perwatt/results/report"
 	"github.com/perwatt/perwatt/results/resultstest"
+	"github.com/perwatt/perwatt/results/serve"
+	"github.com/perwatt/perwatt/results/store"
 )
 
 // figureHeads are the columns whose figures every command prints, by the name
@@ -517,33 +522,76 @@ func oneString(t *testing.T, rec *results.Record, dir, file string) map[[2]strin
 	for _, r := range csvRows(t, tracked("--format", "csv")) {
 		agrees(r["scenario"], r, "value", "low", "high", "unit")
 	}
+	newest := map[string]string{} // by scenario, use and metric, of the textfile
+	for line := range strings.Lines(tracked("--format", "prometheus")) {
+		if m := sampleOf.FindStringSubmatch(line); m != nil && m[1] == m[2] {
+			newest[m[1]+" "+m[3]] = m[4]
+			agrees(m[1], map[string]string{"metric": m[3], "value": m[4]}, "value")
+		}
+	}
+	require.NotEmpty(t, newest)
+	actions := t.TempDir()
+	tracked("--format", "gha-benchmark", "-o", actions)
+	var entries []struct {
+		Name, Unit string
+		Value      float64
+	}
+	for _, name := range []string{"bigger-is-better.json", "smaller-is-better.json"} {
+		require.NoError(t, json.Unmarshal([]byte(read(t, filepath.Join(actions, name))), &entries))
+		for _, e := range entries {
+			m := regexp.MustCompile(`: ([a-z ]+) at ([^, (]+)(?: \(.*\))?, [^,]+$`).FindStringSubmatch(e.Name)
+			if m == nil { // a scenario of several uses
+				continue
+			}
+			want, err := strconv.ParseFloat(newest[m[2]+" "+strings.ReplaceAll(m[1], " ", "_")], 64)
+			require.NoError(t, err, e.Name)
+			scale, ok := scales[strings.TrimSuffix(e.Unit, "/s")]
+			require.True(t, ok, e.Unit)
+			require.InEpsilon(t, want, e.Value*scale, 1e-12, e.Name)
+			delete(newest, m[2]+" "+strings.ReplaceAll(m[1], " ", "_"))
+		}
+	}
+	require.Empty(t, newest, "both have the same figures")
+
+	// The pages of the history, as files and from the server.
 	site := t.TempDir()
 	tracked("-o", site)
 	pages, err := filepath.Glob(filepath.Join(site, "*.html"))
 	require.NoError(t, err)
 	require.Len(t, pages, 2)
+	get := served(t, dir, rec.Start.Add(time.Hour))
 	history := map[[2]string]string{}
 	for _, name := range pages {
-		for _, g := range htmlGrids(t, read(t, name)) {
-			for _, row := range g.rows {
-				metric, use, ok := strings.Cut(g.title, " at ")
-				at := g.column("value")
-				if filepath.Base(name) == "index.html" {
-					at, ok = g.column("now"), true
-					metric, use = row[g.column("figure")][0], row[g.column("use")][0]
-				}
-				if scenario, _, _ := strings.Cut(use, ", "); ok && at >= 0 {
-					head := figureHeads[strings.ReplaceAll(metric, " ", "_")]
-					of := [2]string{scenario, head}
-					if want, ok := mine[of]; ok {
-						history[of] = want
-						require.Equal(t, want, seen(g.heads[at], row[at]), "%s: %s", name, g.title)
+		for from, page := range map[string]string{"file": read(t, name), "server": get("/" + filepath.Base(name))} {
+			found := 0
+			for _, g := range htmlGrids(t, page) {
+				for _, row := range g.rows {
+					metric, use, ok := strings.Cut(g.title, " at ")
+					at := g.column("value")
+					if filepath.Base(name) == "index.html" {
+						at, ok = g.column("now"), true
+						metric, use = row[g.column("figure")][0], row[g.column("use")][0]
+					}
+					if scenario, _, _ := strings.Cut(use, ", "); ok && at >= 0 {
+						head := figureHeads[strings.ReplaceAll(metric, " ", "_")]
+						of := [2]string{scenario, head}
+						if want, ok := mine[of]; ok {
+							found++
+							history[of] = want
+							require.Equal(t, want, seen(g.heads[at], row[at]), "%s of the %s: %s", name, from, g.title)
+						}
 					}
 				}
 			}
+			require.NotZero(t, found, "%s of the %s", name, from)
 		}
 	}
 	require.NotEmpty(t, history)
+
+	// A record and a comparison from the server.
+	for _, path := range []string{"/record.html?id=" + rec.ID, "/report.html?r=" + rec.ID} {
+		require.Equal(t, mine, figuresOf(t, htmlGrids(t, get(path))), path)
+	}
 
 	// Where each comes from.
 	for _, tb := range c.Tables {
@@ -560,6 +608,144 @@ func oneString(t *testing.T, rec *results.Record, dir, file string) map[[2]strin
 		}
 	}
 	return mine
+}
+
+// sampleOf parts a line of the textfile: scenario, use, metric and value.
+var sampleOf = regexp.MustCompile(`^perwatt_track_value\{.*scenario="([^"]*)",use="([^"]*)",.*metric="([^"]*)",.*\} (\S+)\n`)
+
+// served returns what gets a page of perwatt serve at a time.
+func served(t *testing.T, dir string, now time.Time) (get func(path string) string) {
+	t.Helper()
+	x, err := store.OpenIndex(t.Context(), dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { x.Close() })
+	s := serve.New(x)
+	s.Now = func() time.Time { return now }
+	return func(path string) string {
+		t.Helper()
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+path, nil))
+		require.Equal(t, http.StatusOK, w.Code, path)
+		return w.Body.String()
+	}
+}
+
+// What perwatt node prints is what its JSON has, rounded, and it names a machine as
+// perwatt show does, with the memory of the page of a record.
+func TestNodeIsOneString(t *testing.T) {
+	rec := resultstest.Session(resultstest.Server("north", 1), 1, 6, 3)
+	m := report.Machine{Node: rec.Node}
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, unit := range []results.Unit{results.Hash.Per(results.Second), results.FLOP.Per(results.Second), results.Byte.Per(results.Second)} {
+		k := results.Kernel{Name: "kernel-of-" + string(unit), Device: results.CPUDevice}
+		for i := range 20 {
+			k.Impls = append(k.Impls, results.Impl{Name: fmt.Sprintf("row%d", i), Supported: true, Check: "ok", Rate: results.Float(math.Pow(10, 1+14*rng.Float64())), Unit: unit})
+		}
+		m.Kernels = append(m.Kernels, k)
+	}
+	var text, raw strings.Builder
+	require.NoError(t, report.WriteMachine(&text, m, report.Options{}))
+	require.NoError(t, report.WriteJSON(&raw, "", m))
+	var exact struct {
+		Kernels []struct {
+			Name  string
+			Impls []struct {
+				Name string
+				Rate json.Number
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(raw.String()), &exact))
+	rows := 0
+	for _, k := range exact.Kernels {
+		for _, im := range k.Impls {
+			line := regexp.MustCompile(`(?m)^` + k.Name + ` +cpu +` + im.Name + ` +nothing +right +(\S+ \S+)$`).FindStringSubmatch(text.String())
+			require.NotNil(t, line, "%s %s in %s", k.Name, im.Name, text.String())
+			requireRounded(t, map[string]string{"value": im.Rate.String()}, line[1])
+			rows++
+		}
+	}
+	require.Equal(t, 60, rows)
+
+	title, _, _ := strings.Cut(text.String(), "\n")
+	require.Equal(t, "north · AMD EPYC 7543 32-Core Processor · 64 threads · 256 GiB", title)
+	dir := t.TempDir()
+	data, err := results.Seal(rec)
+	require.NoError(t, err)
+	file := filepath.Join(dir, rec.Start.Format("2006-01"), rec.ID+".json")
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	require.NoError(t, os.WriteFile(file, data, 0o644))
+	code, shown, errs := perwatt(t, t.Context(), "show", rec.ID, "--store", dir)
+	require.Equal(t, exitOK, code, errs)
+	require.True(t, strings.HasPrefix(shown, title+" · "), shown)
+	page := served(t, dir, rec.Start.Add(time.Hour))("/record.html?id=" + rec.ID)
+	require.Contains(t, page, ">256 GiB<")
+}
+
+// A change is one string wherever it is told: in the text, in its cause, in
+// annotations, on pages, as files and from the server; JSON and the textfile have it
+// to the last digit.
+func TestOneChangeIsOneString(t *testing.T) {
+	for name, factor := range map[string]float64{"worse": 0.95, "better": 1.06, "many times": 21} {
+		dir, site := t.TempDir(), t.TempDir()
+		nights(t, dir, resultstest.Server("north", 1), 20, func(n int, node *resultstest.Node) string {
+			if n >= 14 {
+				node.Rates["mining/mining"] *= factor
+			}
+			return "aaaaaaaaaaaa"
+		})
+		out := func(argv ...string) string {
+			code, stdout, errs := tracked(t, append([]string{"--store", dir, "--night", night(19)}, argv...)...)
+			require.Equal(t, exitOK, code, errs)
+			return stdout
+		}
+		var v struct {
+			Findings []struct {
+				Figures []struct {
+					Metric          string
+					Size, Low, High float64
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(out("--format", "json")), &v))
+		require.Len(t, v.Findings, 1, name)
+		// By hand: the difference in percent to a tenth, with its sign.
+		percent := func(x float64) string {
+			s := fmt.Sprintf("%+.1f %%", 100*(x-1))
+			if whole, rest, _ := strings.Cut(s, "."); len(whole) > 4 { // +2000
+				s = whole[:len(whole)-3] + "," + whole[len(whole)-3:] + "." + rest
+			}
+			return strings.Replace(s, "-", "−", 1)
+		}
+		want, exact := map[string]bool{}, map[string]string{}
+		for _, f := range v.Findings[0].Figures {
+			want[percent(f.Size)+" ["+percent(f.Low)+", "+percent(f.High)+"]"] = true
+			exact[f.Metric] = strconv.FormatFloat(f.Size, 'g', -1, 64)
+		}
+		require.Len(t, exact, 2, "throughput and work per energy")
+		told := regexp.MustCompile(`[+−][0-9.,]+ % \[[^\]]*\]`)
+		get := served(t, dir, time.Date(2026, 10, 3, 9, 0, 0, 0, time.UTC))
+		out("-o", site)
+		pages, err := filepath.Glob(filepath.Join(site, "group-*.html"))
+		require.NoError(t, err)
+		require.Len(t, pages, 1)
+		for where, text := range map[string]string{
+			"text": strings.Join(strings.Fields(out()), " "), "markdown": out("--format", "markdown"), "github": strings.ReplaceAll(out("--format", "github"), "%25", "%"),
+			"overview": read(t, filepath.Join(site, "index.html")), "group": read(t, pages[0]), "server": get("/"), "server's group": get("/" + filepath.Base(pages[0])),
+		} {
+			text = regexp.MustCompile(`%<small>\[`).ReplaceAllString(text, "% [")
+			seen := told.FindAllString(text, -1)
+			require.NotEmpty(t, seen, "%s: %s", name, where)
+			for _, s := range seen {
+				require.Contains(t, want, s, "%s: %s", name, where)
+			}
+		}
+		changes := map[string]string{}
+		for _, m := range regexp.MustCompile(`(?m)^perwatt_track_change\{.*metric="([^"]*)".*\} (\S+)$`).FindAllStringSubmatch(out("--format", "prometheus"), -1) {
+			changes[m[1]] = m[2]
+		}
+		require.Equal(t, exact, changes, name)
+	}
 }
 
 // readFigure parts a figure: ~, number, unit, the mark of a reason and interval.

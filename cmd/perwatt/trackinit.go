@@ -111,12 +111,12 @@ func initialise(cmd *cobra.Command, dir string, in storeFlag) error {
 
 // next prints how to go on.
 func (s *nightlySite) next(out io.Writer) {
-	in := func(name string) string { return quoteShell(filepath.Join(s.Dir, name)) }
+	in := func(name string) string { return results.Command(filepath.Join(s.Dir, name)) }
 	fmt.Fprintln(out)
 	for _, line := range []string{
 		"Next, on the machine that is to be measured:",
 		"  # the first night, a few minutes",
-		"  sh " + quoteShell(s.Script),
+		"  sh " + results.Command(s.Script),
 		"  # every night; git push starts the workflow instead",
 		"  sudo systemctl link " + in("perwatt-nightly.service") + " && sudo systemctl enable --now " + in("perwatt-nightly.timer"),
 		"  # or with cron",
@@ -180,7 +180,7 @@ func (s *nightlySite) fill(name string) ([]byte, error) {
 		return nil, err
 	}
 	t, err := template.New(name).Delims("<%", "%>").Funcs(template.FuncMap{
-		"sh": quoteShell, "unit": quoteUnit, "cron": quoteCron,
+		"sh": results.Command, "unit": quoteUnit, "cron": quoteCron,
 		"argument": func(s string) string { return strings.ReplaceAll(quoteUnit(s), "$", "$$") }, // of ExecStart
 	}).Parse(string(text))
 	if err != nil {
@@ -191,18 +191,8 @@ func (s *nightlySite) fill(name string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// quoteShell quotes a word of sh.
-func quoteShell(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("/._-+", r))
-	}) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// quoteCron is quoteShell in crontab(5), where % ends a command.
-func quoteCron(s string) string { return strings.ReplaceAll(quoteShell(s), "%", `\%`) }
+// quoteCron quotes a word of sh in crontab(5), where % ends a command.
+func quoteCron(s string) string { return strings.ReplaceAll(results.Command(s), "%", `\%`) }
 
 // quoteUnit quotes a word of a unit file (systemd.syntax(7), "Quoting"), where %
 // begins a specifier.

@@ -235,10 +235,10 @@ func TestNightlyWorkflow(t *testing.T) {
 			lately(t, made, c.days, c.last)
 
 			bin, runner := t.TempDir(), t.TempDir()
-			fake := fmt.Sprintf("#!/bin/sh\nif [ \"$1\" = run ]; then\n\tcp -r %s/. \"$PERWATT_STORE\"\n\texit %d\nfi\nexec %s \"$@\"\n", quoteShell(made), c.ran, quoteShell(real))
+			fake := fmt.Sprintf("#!/bin/sh\nif [ \"$1\" = run ]; then\n\tcp -r %s/. \"$PERWATT_STORE\"\n\texit %d\nfi\nexec %s \"$@\"\n", results.Command(made), c.ran, results.Command(real))
 			require.NoError(t, os.WriteFile(filepath.Join(bin, "installed"), []byte(fake), 0o755))
 			ref, _ := installable(tool())
-			gocmd := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'install -trimpath github.com/perwatt/perwatt/cmd/perwatt@%s' ] || exit 9\nmkdir -p \"$GOBIN\" && cp %s/installed \"$GOBIN/perwatt\"\n", ref, quoteShell(bin))
+			gocmd := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'install -trimpath github.com/perwatt/perwatt/cmd/perwatt@%s' ] || exit 9\nmkdir -p \"$GOBIN\" && cp %s/installed \"$GOBIN/perwatt\"\n", ref, results.Command(bin))
 			require.NoError(t, os.WriteFile(filepath.Join(bin, "go"), []byte(gocmd), 0o755))
 			if c.busy {
 				held := exec.Command("flock", filepath.Join(store, ".nightly.lock"), "sh", "-c", "echo held; exec cat")
@@ -266,7 +266,9 @@ func TestNightlyWorkflow(t *testing.T) {
 			}
 			// Pages and metrics are there after a bad night too.
 			if c.days > 0 {
-				require.Contains(t, read(t, filepath.Join(repo, "perwatt/site/index.html")), "What changed?")
+				overview := read(t, filepath.Join(repo, "perwatt/site/index.html"))
+				require.Contains(t, overview, "What changed?")
+				require.Equal(t, c.days == 1, strings.Contains(overview, ">· learning: night 1 of 8<"), "neither good nor a warning")
 				require.Contains(t, read(t, filepath.Join(runner, "summary")), "tracking")
 				failing := "0"
 				if c.code == exitGate {

@@ -291,7 +291,7 @@ func (f *fleet) offNames(nodes []int) string {
 	for _, i := range nodes[:min(len(nodes), mostNamed)] {
 		text := f.name(i)
 		if o := f.worst[i]; o.figure != nil && o.Health == site.Outlier {
-			text += fmt.Sprintf(" (%s at %s)", table.Signed(float64(o.Deviation)), figureUse(o.figure))
+			text += fmt.Sprintf(" (%s at %s)", results.Signed(float64(o.Deviation)), figureUse(o.figure))
 		}
 		out = append(out, text)
 	}
@@ -338,7 +338,7 @@ func (f *fleet) offRacks() (out []string) {
 	for i := range racks {
 		if x, n := f.offMost(&racks[i]); n > 0 {
 			d := &f.Figures[x.Figure]
-			out = append(out, fmt.Sprintf("%s (%s at %s)", results.Line(racks[i].Name, 40), table.Signed(float64(x.Deviation)), figureUse(d)))
+			out = append(out, fmt.Sprintf("%s (%s at %s)", results.Line(racks[i].Name, 40), results.Signed(float64(x.Deviation)), figureUse(d)))
 		}
 	}
 	return out
@@ -436,7 +436,7 @@ func (f *fleet) off() table.Table {
 		if o.figure == nil || o.Health != site.Outlier && o.Health != site.CannotTell {
 			row[7] = text(table.Sentence(n.Why, table.TextLimit))
 		} else {
-			deviation := table.Number{Value: o.Deviation, Print: table.Signed(float64(o.Deviation))}
+			deviation := table.Number{Value: o.Deviation, Print: results.Signed(float64(o.Deviation))}
 			if !o.Score.IsAbsent() {
 				deviation.Under = strings.Replace(table.Round(float64(o.Score), 2), "-", "−", 1) + " σ"
 			}
@@ -524,7 +524,7 @@ func (f *fleet) floor() []picture {
 		node := chart.RackNode{Name: n.Name, Sigma: math.NaN()}
 		if o := f.worst[i]; o.figure != nil && !o.Score.IsAbsent() {
 			node.Sigma = float64(o.Score)
-			node.Note = fmt.Sprintf("%s at %s", table.Signed(float64(o.Deviation)), figureUse(o.figure))
+			node.Note = fmt.Sprintf("%s at %s", results.Signed(float64(o.Deviation)), figureUse(o.figure))
 		}
 		switch n.Health {
 		case site.Wrong:
@@ -579,7 +579,7 @@ func (f *fleet) racks(id, what string, all []site.Rack) table.Table {
 		}
 		row := []table.Cell{text(r.Name), table.Number{Value: results.Float(r.Nodes), Print: table.Count(r.Nodes), Under: table.Count(r.Measured)}, text(strings.Join(look, ", ")), nil, nil, nil, nil, nil}
 		if x, n := f.offMost(r); n > 0 {
-			row[3], row[4] = table.Number{Value: x.Deviation, Print: table.Signed(float64(x.Deviation))}, text(figureUse(&f.Figures[x.Figure]))
+			row[3], row[4] = table.Number{Value: x.Deviation, Print: results.Signed(float64(x.Deviation))}, text(figureUse(&f.Figures[x.Figure]))
 			if n > 1 {
 				row[4] = table.Text{Text: figureUse(&f.Figures[x.Figure]), Under: results.Plural(n-1, "more figure")}
 			}
@@ -683,7 +683,7 @@ func (f *fleet) strip(id string, first *site.Distribution, all []*site.Distribut
 			p := &d.Points[j]
 			n := chart.StripNode{Name: f.Nodes[p.Node].Name, Figure: chart.Figure{Value: float64(p.Value/d.Median) - 1, Modelled: d.Origin != "" && d.Origin != results.Measured}, Outlier: p.Health == site.Outlier}
 			if n.Outlier {
-				n.Text = table.Signed(n.Value)
+				n.Text = results.Signed(n.Value)
 			}
 			row.Nodes = append(row.Nodes, n)
 		}

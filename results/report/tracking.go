@@ -16,7 +16,6 @@ import (
 	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/report/chart"
 	"github.com/perwatt/perwatt/results/report/table"
-	"github.com/perwatt/perwatt/results/stats"
 	"github.com/perwatt/perwatt/results/store"
 	"github.com/perwatt/perwatt/results/track"
 )
@@ -264,17 +263,10 @@ func (t *Tracking) place(f *track.Finding) string {
 	return t.groupOf(f)
 }
 
-// step is the size of a change with its interval.
-func step(size stats.Interval) string { return table.Signed(size.Value-1) + " " + bounds(size) }
-
-func bounds(size stats.Interval) string {
-	return fmt.Sprintf("[%s, %s]", table.Signed(size.Low-1), table.Signed(size.High-1))
-}
-
 // told is what changed, by how much and since when.
 func (t *Tracking) told(f *track.Finding) string {
 	p := f.Primary()
-	return fmt.Sprintf("%s of %s since %s", step(p.Change.Size), results.Line(t.figureName(p.Key), 160), date(f.Night))
+	return fmt.Sprintf("%s of %s since %s", track.Relative(p.Change.Size), results.Line(t.figureName(p.Key), 160), date(f.Night))
 }
 
 // what is the cause of a finding and what it shows.
@@ -359,7 +351,7 @@ func (t *Tracking) notes() (warnings, notices []string) {
 			then = "as on the nights before, which failed the gate"
 		}
 		warnings = append(warnings, fmt.Sprintf("%s: %s is %s, %s than expected %s (%s): %s",
-			t.at(s.Key.Group, s.Key.Node), t.figureName(s.Key), table.Signed(s.Watch.Size.Value-1), word, against, band95(s.Watch), then))
+			t.at(s.Key.Group, s.Key.Node), t.figureName(s.Key), results.Signed(s.Watch.Size.Value-1), word, against, band95(s.Watch), then))
 	}
 	for i := range t.Report.Groups {
 		for _, n := range t.Report.Groups[i].Silent(t.Night) {
@@ -413,7 +405,7 @@ func band95(w track.Watch) string {
 	if w.Young {
 		return "no interval yet"
 	}
-	return fmt.Sprintf("%s to %s would be usual", table.Signed(w.Size.Low-1), table.Signed(w.Size.High-1))
+	return fmt.Sprintf("%s to %s would be usual", results.Signed(w.Size.Low-1), results.Signed(w.Size.High-1))
 }
 
 // since is for how many nights a finding has a table of its own in text.

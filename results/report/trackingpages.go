@@ -153,7 +153,7 @@ func (t *Tracking) WriteOverview(w io.Writer) error {
 			}
 			last := "none"
 			if n := len(h.changes); n > 0 {
-				last = date(h.changes[n-1].Night) + ", " + step(h.changes[n-1].Size)
+				last = date(h.changes[n-1].Night) + ", " + track.Relative(h.changes[n-1].Size)
 			}
 			all.Row(table.Text{Text: g.name, Under: strings.TrimPrefix(g.on(h), " on "), Href: groupFile(g.id)}, table.Text{Text: results.Line(useOf(h.Key), 60), Under: results.Line(t.variant(h.Key), 120)},
 				text(h.metric()), now, spark, text(string(h.tone)+" "+h.state), text(last))
@@ -212,7 +212,7 @@ func (t *Tracking) changes(found []track.Finding, groups bool) table.Table {
 		} else if nodes != "" {
 			place = text(nodes)
 		}
-		out.Row(table.Text{Text: date(f.Night), Under: span}, place, text(t.figureName(f.Primary().Key)), table.Number{Value: results.Float(size.Value), Print: table.Signed(size.Value - 1), Under: bounds(size)},
+		out.Row(table.Text{Text: date(f.Night), Under: span}, place, text(t.figureName(f.Primary().Key)), table.Number{Value: results.Float(size.Value), Print: results.Signed(size.Value - 1), Under: track.Bounds(size)},
 			text(string(toneOf(f.Verdict))+" "+what(f)), text(f.At()), table.Number{Value: results.Float(f.P), Print: table.Round(f.P, 1)}, text(f.Do()))
 	}
 	return out

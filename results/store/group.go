@@ -99,7 +99,12 @@ func (g Group) Name() string {
 	}
 	name := strings.Join(parts, " + ")
 	if g.Memory > 0 {
-		name += fmt.Sprintf(" %.3g GiB", float64(g.Memory)/(1<<30))
+		gib := float64(g.Memory) / (1 << 30)
+		size := fmt.Sprintf("%.3g", gib)
+		if gib >= 100 {
+			size = results.Thousands(fmt.Sprintf("%.0f", gib)) // and not 1.02e+03
+		}
+		name += " " + size + " GiB"
 	}
 	if g.Meter == "" {
 		name += " no meter"

@@ -437,6 +437,12 @@ func TestGroupHasDevices(t *testing.T) {
 	require.Equal(t, with(h200), with(moved))
 	require.Contains(t, with(h200, second).Name(), "32c/64t + 2 × NVIDIA H200 256 GiB snmp/wall")
 
+	for memory, want := range map[int64]string{7 << 29: " 3.5 GiB ", 23<<30 + 1: " 24 GiB ", 100 << 30: " 104 GiB ", 1007 << 30: " 1,024 GiB ", 12 << 40: " 12,288 GiB "} {
+		rec := night(1, epoch, 1, 1)
+		rec.Node.Memory = memory
+		require.Contains(t, groupOf(rec).Name(), want)
+	}
+
 	miner := func(model, firmware string) *results.Record {
 		rec := night(1, epoch, 1, 1)
 		rec.Node.CPU, rec.Node.Memory = results.CPU{}, 0

@@ -454,11 +454,15 @@ func commits(f *Finding) string {
 	return ""
 }
 
-// Relative prints a quotient as a difference: −3.1 % [−3.6, −2.6].
+// Relative prints a quotient as a difference: −3.1 % [−3.6 %, −2.6 %].
 func Relative(i stats.Interval) string {
-	one := func(v float64) string { return strings.Replace(fmt.Sprintf("%+.1f", 100*(v-1)), "-", "−", 1) }
 	if math.IsNaN(i.Low) || math.IsNaN(i.High) {
-		return one(i.Value) + " %"
+		return results.Signed(i.Value - 1)
 	}
-	return fmt.Sprintf("%s %% [%s, %s]", one(i.Value), one(i.Low), one(i.High))
+	return results.Signed(i.Value-1) + " " + Bounds(i)
+}
+
+// Bounds prints the interval of a quotient as that of a difference.
+func Bounds(i stats.Interval) string {
+	return "[" + results.Signed(i.Low-1) + ", " + results.Signed(i.High-1) + "]"
 }

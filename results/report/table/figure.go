@@ -74,18 +74,6 @@ func Percent(ratio float64) string {
 	return Round(100*ratio, digits) + " %"
 }
 
-// Signed prints a relative difference as a reader expects it: −3.1 %.
-func Signed(x float64) string {
-	if math.IsNaN(x) {
-		return Absent
-	}
-	t := Typeset(strconv.FormatFloat(100*x, 'f', 1, 64))
-	if x > 0 && strings.Trim(t, "0.") != "" {
-		t = "+" + t
-	}
-	return t + " %"
-}
-
 // Celsius prints a temperature in kelvins as a reader expects it: 72.5 °C.
 func Celsius(kelvin results.Float) string {
 	return Typeset(strconv.FormatFloat(float64(kelvin)-273.15, 'f', 1, 64)) + " °C"
