@@ -197,13 +197,13 @@ func (a *analyst) gather(outcomes []Outcome, sessions []store.Session) {
 				m.sessions = append(m.sessions, s)
 			}
 		}
-		if n := len(m.sessions); n > 0 {
-			a.merge(m)
+		if len(m.sessions) > 0 {
+			last := a.merge(m)
 			nr.Hardware = a.hardware(m.group)
 			if m.group.Together {
 				a.Together++
 			}
-			for kind, v := range m.sessions[n-1].Env.Attributes() {
+			for kind, v := range last.Env.Attributes() {
 				m.attributes = append(m.attributes, pair{kind, v})
 			}
 		}
@@ -218,18 +218,20 @@ func (a *analyst) gather(outcomes []Outcome, sessions []store.Session) {
 	}
 }
 
-// merge takes the figures of a node's sessions together. Sessions of other hardware than the
-// last that has watts, such as before a repair, do not count; nor do watts of another
-// meter, boundary or origin than its.
-func (a *analyst) merge(m *measured) {
-	of := m.sessions[len(m.sessions)-1]
+// merge takes the figures of a node's sessions together and returns the last of them.
+// Sessions of other hardware than its, such as before a repair, do not count; nor do watts
+// of another meter, boundary or origin than those of the last that has any.
+func (a *analyst) merge(m *measured) (last *store.Session) {
+	last = m.sessions[len(m.sessions)-1]
+	kind := a.hardware(a.groups[last.Group])
+	m.sessions = slices.DeleteFunc(m.sessions, func(s *store.Session) bool { return a.hardware(a.groups[s.Group]) != kind })
+	of := last
 	for _, s := range m.sessions {
 		if a.groups[s.Group].Boundary != "" {
 			of = s
 		}
 	}
 	m.group, m.origin = a.groups[of.Group], results.Origin(of.Env.Origin)
-	m.sessions = slices.DeleteFunc(m.sessions, func(s *store.Session) bool { return a.hardware(a.groups[s.Group]) != a.hardware(m.group) })
 	for _, s := range m.sessions {
 		same := s.Group == of.Group && s.Env.Origin == of.Env.Origin
 		if same {
@@ -242,6 +244,7 @@ func (a *analyst) merge(m *measured) {
 			}
 		}
 	}
+	return last
 }
 
 // fail gives a node a conclusion, unless it has a worse one.

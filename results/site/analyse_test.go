@@ -300,6 +300,25 @@ func TestSessionsOfANodeThatDiffer(t *testing.T) {
 	}
 }
 
+// Of a node that was repaired only what it is now counts.
+func TestANodeThatWasRepaired(t *testing.T) {
+	r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 10}.Make()
+	less := groups["aaaaaaaa"]
+	less.ID, less.Memory = "cccccccc", 224<<30
+	groups[less.ID] = less
+	first := sessions[3]
+	first.ID, first.Group, first.Figures = "01FIRST", less.ID, slices.Clone(first.Figures)
+	for i := range first.Figures {
+		first.Figures[i].Value *= 0.5
+	}
+	outcomes[3].Attempts[0].Records = []string{first.ID, sessions[3].ID}
+	a := site.Analyse(r, outcomes, append(sessions, first), groups, site.Options{})
+	require.Equal(t, map[site.Health]int{site.Good: 10}, a.Counts)
+	outcomes[3].Attempts[0].Records = []string{sessions[3].ID, first.ID}
+	a = site.Analyse(r, outcomes, append(sessions, first), groups, site.Options{})
+	require.Equal(t, map[site.Health]int{site.Good: 9, site.NotJudged: 1}, a.Counts)
+}
+
 // What no meter and no program says makes no page unreadable: a figure is finite and
 // above 0 or it is none.
 func TestFiguresThatCannotBe(t *testing.T) {
