@@ -427,6 +427,8 @@ func TestDocumentedCommandsRun(t *testing.T) {
 			continue
 		}
 		seen[line] = true
+		// Without a name a measurement has that of the second of its start.
+		line = strings.Replace(line, "fleet run --print", fmt.Sprintf("fleet run --name printed-%d --print", ran), 1)
 		want := exitOK
 		for _, rule := range exits {
 			if rule.line.MatchString(line) {
