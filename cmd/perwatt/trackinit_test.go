@@ -110,12 +110,12 @@ func TestTrackInit(t *testing.T) {
 	outside, inside := t.TempDir(), t.TempDir()
 	require.NoError(t, os.Symlink(outside, filepath.Join(inside, "perwatt")))
 	for name, argv := range map[string][]string{
-		"must be a directory":    {"--init", edited},
-		"that exists":            {"--init", filepath.Join(dir, "none")},
-		"--gate is of no use":    {"--init", t.TempDir(), "--gate"},
-		"control characters":     {"--init", t.TempDir(), "--store", "a\nExecStart=/bin/false"},
-		"--init: mkdirat":        {"--init", inside},
-		"flag needs an argument": {"--init"},
+		"must be a directory":  {"--init", edited},
+		"that exists":          {"--init", filepath.Join(dir, "none")},
+		"--gate is of no use":  {"--init", t.TempDir(), "--gate"},
+		"control characters":   {"--init", t.TempDir(), "--store", "a\nExecStart=/bin/false"},
+		"--init: mkdirat":      {"--init", inside},
+		"--init needs a value": {"--init"},
 	} {
 		code, out, errs := tracked(t, argv...)
 		require.Equal(t, exitUsage, code, name)
@@ -462,7 +462,6 @@ func TestNightlyAlerts(t *testing.T) {
 	dec := json.NewDecoder(strings.NewReader(read(t, filepath.Join(where, "perwatt-dashboard.json"))))
 	require.NoError(t, dec.Decode(&dashboard))
 	require.False(t, dec.More())
-	chosen := strings.NewReplacer()
 	var variables []string
 	for _, v := range dashboard.Templating.List {
 		if v.Type != "query" {
@@ -473,7 +472,7 @@ func TestNightlyAlerts(t *testing.T) {
 		require.NotNil(t, m)
 		require.Regexp(t, `(?m)^`+m[1]+`\{.*\b`+m[2]+`="`, bad)
 	}
-	chosen = strings.NewReplacer(variables...)
+	chosen := strings.NewReplacer(variables...)
 	queries, ids := &suite.Tests[len(suite.Tests)-1].Queries, map[int]bool{}
 	for _, p := range dashboard.Panels {
 		require.NotEmpty(t, p.Targets, p.Title)
