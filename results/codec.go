@@ -270,7 +270,7 @@ func versionOf(raw []byte) (version int, err error) {
 	if err == nil {
 		err = errors.New("/schema: missing: this is no record of perwatt")
 	}
-	if err == found {
+	if errors.Is(err, found) {
 		err = nil
 	}
 	return version, err

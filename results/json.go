@@ -153,7 +153,7 @@ func (x *text) syntax() error {
 	}
 	s := &jsontext.SyntacticError{ByteOffset: d.InputOffset(), Err: io.ErrUnexpectedEOF} // where nothing but white space is left
 	errors.As(err, &s)
-	if s.Err == io.ErrUnexpectedEOF {
+	if errors.Is(s.Err, io.ErrUnexpectedEOF) {
 		return x.syntaxAt(int(s.ByteOffset), s.JSONPointer, "the file ends inside the record: it was cut off, take another copy of it")
 	}
 	return x.syntaxAt(int(s.ByteOffset), s.JSONPointer, "not JSON: "+s.Err.Error())

@@ -212,6 +212,7 @@ func colored(w io.Writer) bool {
 
 func sentences(err error) []string {
 	text := err.Error()
+	//lint:ignore errorlint it takes an error apart, layer by layer
 	switch x := err.(type) {
 	case interface{ Unwrap() []error }:
 		var each, out []string

@@ -94,7 +94,7 @@ func readHead(open Opener, path string, most int) (head, error) {
 		buf := make([]byte, most)
 		n, err := f.ReadAt(buf, 0)
 		at := time.Now()
-		if err == io.EOF { // ReaderAt reports why it did not fill the buffer
+		if errors.Is(err, io.EOF) { // ReaderAt reports why it did not fill the buffer
 			err = nil
 		}
 		return head{buf[:n], at}, err

@@ -1,6 +1,7 @@
 package economics
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -104,7 +105,7 @@ func ParseHours(r io.Reader) (*Hours, error) {
 	h := &Hours{Unit: energy[u].Name}
 	for {
 		rec, err := in.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -228,7 +228,7 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 	lines := map[string]int{}
 	for rows := 0; len(wrong) < maxErrors; rows++ {
 		rec, err := in.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -414,7 +414,7 @@ func lineError(in *csv.Reader, format string, args ...any) error {
 func readError(err error, remedy string) error {
 	var p *csv.ParseError
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return errors.New("prices: the file is empty: " + remedy)
 	case errors.As(err, &p):
 		return fmt.Errorf("prices: line %d: %w: %s", p.Line, p.Err, remedy)

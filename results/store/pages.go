@@ -97,7 +97,7 @@ func (s sums) put(n int64, of sumOf, p []byte) error {
 // check returns an error if p is not what put was called with.
 func (s sums) check(n int64, of sumOf, p []byte, what string) error {
 	var want [8]byte
-	if _, err := s.ReadAt(want[:], int64(sumsRow)*(n+1)+int64(of)); err != nil && err != io.EOF {
+	if _, err := s.ReadAt(want[:], int64(sumsRow)*(n+1)+int64(of)); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if sum(p) != binary.LittleEndian.Uint64(want[:]) {
@@ -116,7 +116,7 @@ type logState struct {
 
 func (s sums) log() (l logState, err error) {
 	var b [sumsRow]byte
-	if _, err := s.ReadAt(b[:], 0); err != nil && err != io.EOF {
+	if _, err := s.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
 		return l, err
 	}
 	if sum(b[:16]) != binary.LittleEndian.Uint64(b[16:]) {
@@ -209,7 +209,7 @@ type pageFile struct {
 func (f *pageFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.FileSharedMemory.ReadAt(p, off)
 	switch {
-	case err != nil && err != io.EOF:
+	case err != nil && !errors.Is(err, io.EOF):
 		return n, err
 	case off+int64(len(p)) <= 100 || n == 0 && off == 0: // the header before the first lock: SQLite reads it again with its page
 		return n, err
@@ -274,7 +274,7 @@ func frameOf(off int64) (n, at int64) {
 
 func (f *logFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.File.ReadAt(p, off)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return n, err
 	}
 	switch frame, at := frameOf(off); {
