@@ -375,7 +375,7 @@ func ours() (works []work, err error) {
 		switch base := path.Base(name); {
 		case err != nil:
 			return err
-		case d.IsDir() && name != "." && (strings.HasPrefix(base, "_") || strings.HasPrefix(base, ".") || base == "testdata"):
+		case d.IsDir() && name != "." && (strings.HasPrefix(base, "_") || strings.HasPrefix(base, ".") || base == "testdata" || name == "bin" || name == "dist"):
 			return fs.SkipDir // not built
 		case d.IsDir() || path.Dir(name) == "." || !licenseFile.MatchString(base) || strings.HasSuffix(base, ".go"):
 			return nil

@@ -22,8 +22,8 @@ func TestTimeToBegin(t *testing.T) {
 			{now.Add(-4 * time.Second).Format(time.RFC3339), ""},
 			{now.Add(-6 * time.Second).Format(time.RFC3339), "6s ago"},
 			{now.Add(25 * time.Hour).Format(time.RFC3339), "more than a day ahead"},
-			{"12:30", "RFC 3339 is meant"},
-			{"", "RFC 3339 is meant"},
+			{"12:30", "must be a time as in RFC 3339"},
+			{"", "must be a time as in RFC 3339"},
 		} {
 			var at atFlag
 			if err := at.Set(c.text); c.want == "" {

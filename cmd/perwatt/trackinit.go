@@ -112,8 +112,8 @@ func initialise(cmd *cobra.Command, dir string, in storeFlag) error {
 // next prints how to go on.
 func (s *nightlySite) next(out io.Writer) {
 	in := func(name string) string { return results.Command(filepath.Join(s.Dir, name)) }
-	fmt.Fprintln(out)
 	for _, line := range []string{
+		"",
 		"Next, on the machine that is to be measured:",
 		"  # the first night, a few minutes",
 		"  sh " + results.Command(s.Script),
