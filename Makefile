@@ -42,8 +42,9 @@ test: ## run every test, the kernels of CPUs also without assembly
 	$(GO) build -tags purego ./...
 	$(GO) test -tags purego ./kernels ./kernels/sha256d/... ./kernels/sgemm/... ./kernels/stream/... ./kernels/vector/...
 
+# The package whose tests take longest begins first.
 race: ## run the tests of what starts goroutines or shares memory under the race detector, in their short forms
-	@grep -rlE --include='*.go' --exclude='*_test.go' --exclude-dir=testdata '^\s*go (func|[a-z])|\.Go\(|\bsync\.(Mutex|RWMutex|WaitGroup|Map|Pool|Once)\b|\batomic\.[A-Z]' . | xargs -n1 dirname | sort -u | \
+	@grep -rlE --include='*.go' --exclude='*_test.go' --exclude-dir=testdata '^\s*go (func|[a-z])|\.Go\(|\bsync\.(Mutex|RWMutex|WaitGroup|Map|Pool|Once)\b|\batomic\.[A-Z]' . | xargs -n1 dirname | { echo ./cmd/perwatt; sort -u; } | awk '!known[$$0]++' | \
 		CGO_ENABLED=1 xargs $(GO) test -race -short -timeout 20m -p 3
 
 soak: ## strangers at every door for SOAK: kills, full disks, flipped bits, floods beside honest sessions and miners
