@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/build"
 	"go/constant"
 	"go/importer"
 	"go/parser"
 	"go/token"
 	"go/types"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -143,6 +145,13 @@ func javaScript(dir string, source []byte, roots ...string) (out string, err err
 	}}
 	// Other packages than math are not read. What needs their types has none, and is
 	// refused where it is met.
+	if build.Default.GOROOT == "" { // unknown to a test that was built with -trimpath
+		root, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			return "", fmt.Errorf("go env GOROOT: %w", err)
+		}
+		build.Default.GOROOT = strings.TrimSpace(string(root))
+	}
 	conf := types.Config{Error: func(error) {}, Importer: onlyMath{importer.ForCompiler(fset, "source", nil)}}
 	pkg, _ := conf.Check("p", fset, files, &j.info)
 	for _, f := range files {
