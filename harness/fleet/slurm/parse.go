@@ -1,12 +1,14 @@
 package slurm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -250,8 +252,12 @@ func refusal(f *failure) error {
 	return f
 }
 
-// lastLine returns the last line of a log that is not empty. The node writes it: only its
-// end is read.
+// exited is what srun adds to the log of a step that failed, before or after the last line
+// of the node: it says less than that line, and no more than the state of the job.
+var exited = regexp.MustCompile(`^srun: error: .*: tasks? .*: Exited with exit code \d+$`)
+
+// lastLine returns the last line of a log that is not empty, and not srun's [exited] if
+// there is another. The node writes it: only its end is read.
 func lastLine(path string) string {
 	f, err := os.Open(path) // #nosec G304 -- of this measurement
 	if err != nil {
@@ -266,10 +272,13 @@ func lastLine(path string) string {
 	}
 	b, _ := io.ReadAll(io.LimitReader(f, tail))
 	lines := strings.FieldsFunc(string(b), func(r rune) bool { return r == '\n' || r == '\r' })
-	for i := len(lines) - 1; i >= 0; i-- {
-		if line := results.Line(lines[i], 200); line != "" {
+	last := ""
+	for _, text := range slices.Backward(lines) {
+		line := results.Line(text, 200)
+		if line != "" && !exited.MatchString(line) {
 			return line
 		}
+		last = cmp.Or(last, line)
 	}
-	return ""
+	return last
 }

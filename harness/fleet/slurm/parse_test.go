@@ -156,8 +156,13 @@ func TestLastLine(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "log")
 	require.Empty(t, lastLine(name))
 	for text, want := range map[string]string{
-		"": "", "\n\n": "", "a\nb\n\n": "b", "1%\r2%\r": "2%", "\x1b[2Jx\xff\n\x00\n": "�",
-		"\x1b[2Jx\n\n": "�[2Jx", strings.Repeat("x", 1<<20): strings.Repeat("x", 199) + "…",
+		"": "", "\n\n": "", "a\nb\n\n": "b", "1%\r2%\r": "2%",
+		"no such card\nsrun: error: n3: task 0: Exited with exit code 1\n": "no such card",
+		"srun: error: n3: task 0: Exited with exit code 1\nno such card\n": "no such card",
+		"srun: error: n[1-2]: tasks 0-1: Exited with exit code 1\n":        "srun: error: n[1-2]: tasks 0-1: Exited with exit code 1",
+		"starts\nsrun: error: n3: task 0: Killed\n":                        "srun: error: n3: task 0: Killed",
+		"\x1b[2Jx\xff\n\x00\n": "�",
+		"\x1b[2Jx\n\n":         "�[2Jx", strings.Repeat("x", 1<<20): strings.Repeat("x", 199) + "…",
 	} {
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
 		require.Equal(t, want, lastLine(name))
