@@ -151,7 +151,8 @@ func (w *workload) Info() bench.Info {
 // k so short that reduced precision is detected.
 func (w *workload) Prepare(ctx context.Context) error {
 	size := w.n * w.ld
-	w.a, w.b, w.c = make([]float32, size), make([]float32, size), make([]float32, size)
+	x := cpu.Floats(size, size, size)
+	w.a, w.b, w.c = x[0], x[1], x[2]
 	w.busy = make([]atomic.Bool, w.blocks())
 	w.queue.Store(0)
 	w.place = stream(w.info.Seed, 'p')

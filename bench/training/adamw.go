@@ -31,12 +31,6 @@ type adamw struct {
 	squares       []float64   // sum of the squares of the gradients, by thread
 }
 
-func (a *adamw) bind(weights [][]float32) {
-	for _, w := range weights {
-		a.first, a.second = append(a.first, make([]float32, len(w))), append(a.second, make([]float32, len(w)))
-	}
-}
-
 func (a *adamw) reset() {
 	a.steps = 0
 	for i := range a.first {

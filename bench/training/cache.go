@@ -7,6 +7,7 @@ import (
 
 	"gorgonia.org/gorgonia"
 
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/sgemm"
 )
 
@@ -58,15 +59,20 @@ func newCache(batch, room int, l gpt) *cache {
 }
 
 func (c *core) provide(list ...*value) error {
+	var numbers []*value
+	var lengths []int
 	for _, v := range list {
 		if v.kind == integer {
 			v.i = make([]int32, v.len())
 			continue
 		}
-		v.f = make([]float32, v.len())
-		for i := range v.f {
-			v.f[i] = float32(math.NaN()) // so that what was not stored shows
+		numbers, lengths = append(numbers, v), append(lengths, int(v.len()))
+	}
+	for i, x := range cpu.Floats(lengths...) {
+		for j := range x {
+			x[j] = float32(math.NaN()) // so that what was not stored shows
 		}
+		numbers[i].f = x
 	}
 	return nil
 }

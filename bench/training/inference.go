@@ -233,8 +233,13 @@ func (w *inference) Info() bench.Info {
 // weights draws the network: rows of matrices of norm about 1, so that every layer, head
 // and token matters to the result.
 func (l gpt) weights(seed uint32) (all [][]float32) {
+	var lengths []int
+	for _, p := range l.params() {
+		lengths = append(lengths, p.len())
+	}
+	all = cpu.Floats(lengths...)
 	for i, p := range l.params() {
-		x := make([]float32, p.len())
+		x := all[i]
 		uniform(uint64(seed)<<16+uint64(i), x) // #nosec G115 -- an index
 		scale := 0.1
 		if p.rows > 1 {
@@ -243,7 +248,6 @@ func (l gpt) weights(seed uint32) (all [][]float32) {
 		for j, u := range x {
 			x[j] = float32(p.mean + scale*float64(u))
 		}
-		all = append(all, x)
 	}
 	return all
 }

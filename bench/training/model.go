@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/perwatt/perwatt/kernels/allreduce"
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 	"github.com/perwatt/perwatt/kernels/vector"
 	"github.com/perwatt/perwatt/results"
 )
@@ -61,14 +62,16 @@ func newCardModel(net network, batch int, cards ...*card) (*model, error) {
 
 // bind allocates the weights and binds the replicas to them.
 func (m *model) bind() {
+	var lengths []int
 	for _, p := range m.net.params() {
-		m.weights = append(m.weights, make([]float32, p.len()))
+		lengths = append(lengths, p.len())
 	}
+	m.weights = cpu.Floats(lengths...)
 	for _, r := range m.replicas {
 		r.bind(m.weights)
 	}
 	if m.adamw != nil {
-		m.adamw.bind(m.weights)
+		m.adamw.first, m.adamw.second = cpu.Floats(lengths...), cpu.Floats(lengths...)
 	}
 }
 

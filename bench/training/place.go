@@ -3,6 +3,8 @@ package training
 import (
 	"cmp"
 	"slices"
+
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 )
 
 // place sets the offsets of values such that values that meet do not overlap, each
@@ -63,7 +65,7 @@ func (b *builder) kept() (bytes int64) {
 
 // allocate gives the values their memory, as planned.
 func (b *builder) allocate() {
-	all := make([]float32, b.shared/4)
+	all := cpu.Floats(int(b.shared / 4))[0]
 	for _, v := range b.used(active, number) {
 		v.f = all[v.at/4:][:v.len():v.len()]
 	}
@@ -77,7 +79,7 @@ func (b *builder) allocate() {
 	for _, v := range b.own {
 		size += v.len()
 	}
-	all = make([]float32, size)
+	all = cpu.Floats(int(size))[0]
 	for _, v := range b.own {
 		v.f, all = all[:v.len():v.len()], all[v.len():]
 	}

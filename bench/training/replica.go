@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"gorgonia.org/gorgonia"
+
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 )
 
 // replica is one graph of the network with its own virtual machines. It shares its
@@ -98,7 +100,7 @@ func (r *replica) bind(weights [][]float32) {
 	if r.x.kind == integer {
 		r.x.i = make([]int32, r.x.len())
 	} else {
-		r.x.f = make([]float32, r.x.len())
+		r.x.f = cpu.Floats(int(r.x.len()))[0]
 	}
 	r.label.i = make([]int32, r.label.len())
 	r.indices = make([]int32, r.batch)

@@ -3,6 +3,8 @@ package sgemm
 import (
 	"sync"
 	"unsafe"
+
+	"github.com/perwatt/perwatt/kernels/device/cpu"
 )
 
 // blocked is the product of Goto and van de Geijn (ACM TOMS 34(3), 2008) as
@@ -120,21 +122,8 @@ func (g *blocked) get() *scratch {
 	}
 	k := g.kc + g.kc/4
 	a, b := ((g.mc+g.mr)*k+2*g.nr+15)&^15, k*g.nc
-	x := pages(a + b)
+	x := cpu.HugePage(a + b)
 	return &scratch{a: x[:a:a], b: x[a:]}
-}
-
-// pages returns n elements that begin a huge page and asks for huge pages. Small ones
-// have arbitrary physical addresses, so that blocks that would fit a second-level
-// cache share sets of it in one process and not in the next.
-func pages(n int) []float32 {
-	const page = 2 << 20 / size
-	n = (n + page - 1) / page * page
-	x := make([]float32, n+page)
-	off := int(-uintptr(unsafe.Pointer(&x[0])) / size % page) // #nosec G103 -- an address taken modulo a page; nothing is made of it
-	x = x[off:][:n:n]
-	adviseHuge(x)
-	return x
 }
 
 // side is a factor as vectors along k: the rows of op(A) or the columns of op(B).

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -56,4 +57,25 @@ func TestInfo(t *testing.T) {
 	require.Equal(t, runtime.NumCPU(), info.Lanes)
 	require.Equal(t, info, cpu.Device{Threads: 2}.Info(), "threads do not change what the device is")
 	require.NotEmpty(t, info.Features)
+}
+
+// Arrays are zeros from a cache line on, and none can grow into the next one.
+func TestFloats(t *testing.T) {
+	lengths := []int{5, 0, 16, 1 << 19, 17}
+	for i, x := range append(cpu.Floats(lengths...), cpu.HugePage(5)) {
+		require.Len(t, x, append(lengths, 5)[i])
+		require.Equal(t, len(x), cap(x))
+		multiple := uintptr(64)
+		if i == len(lengths) {
+			multiple = 2 << 20
+		}
+		require.Zero(t, uintptr(unsafe.Pointer(unsafe.SliceData(x)))%multiple, "array %d", i)
+		for j, v := range x {
+			if v != 0 {
+				t.Fatalf("array %d: element %d is %v before it is written", i, j, v)
+			}
+			x[j] = 1 // would show in an array that shares it
+		}
+	}
+	require.Empty(t, cpu.Floats())
 }

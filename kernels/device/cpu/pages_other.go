@@ -1,5 +1,5 @@
 //go:build !linux
 
-package sgemm
+package cpu
 
 func adviseHuge([]float32) {}
