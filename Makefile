@@ -34,15 +34,16 @@ nightly: build ## measure this machine and say what changed since the nights bef
 	./bin/perwatt run --preset quick --label job=nightly
 	./bin/perwatt track --gate --confirm --label job=nightly -o site
 
+# lint vets with every analyzer of vet and not with the few that go test begins with.
 test: ## run every test, the kernels of CPUs also without assembly
-	$(GO) test -timeout 20m -p 3 ./... # many tests wait more than they compute
+	$(GO) test -vet=off -timeout 20m -p 3 ./... # many tests wait more than they compute
 	$(GO) build -tags purego ./...
-	$(GO) test -tags purego ./kernels ./kernels/sha256d/... ./kernels/sgemm/... ./kernels/stream/... ./kernels/vector/...
+	$(GO) test -vet=off -tags purego ./kernels ./kernels/sha256d/... ./kernels/sgemm/... ./kernels/stream/... ./kernels/vector/...
 
 # The package whose tests take longest begins first.
 race: ## run the tests of what starts goroutines or shares memory under the race detector, in their short forms
 	@grep -rlE --include='*.go' --exclude='*_test.go' --exclude-dir=testdata '^\s*go (func|[a-z])|\.Go\(|\bsync\.(Mutex|RWMutex|WaitGroup|Map|Pool|Once)\b|\batomic\.[A-Z]' . | xargs -n1 dirname | { echo ./cmd/perwatt; sort -u; } | awk '!known[$$0]++' | \
-		CGO_ENABLED=1 xargs $(GO) test -race -short -timeout 20m -p 3
+		CGO_ENABLED=1 xargs $(GO) test -race -vet=off -short -timeout 20m -p 3
 
 soak: ## strangers at every door for SOAK: kills, full disks, flipped bits, floods beside honest sessions and miners
 	PERWATT_SOAK=$(SOAK) $(GO) test -run '^TestSoak$$' -count 1 -v -timeout 30m ./cmd/perwatt
