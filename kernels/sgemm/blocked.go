@@ -21,6 +21,8 @@ type blocked struct {
 	// transposed, or than wide, if it is not, nor beyond unless its rows crowd one set
 	// of the first-level cache. 0 is for a micro-kernel that reads packed A only.
 	narrow, wide int
+	// few: columns of C up to which its transpose is computed if A is stored transposed.
+	few int
 	// beside: if k is long and B packed, tiles are computed one beside the other, so that a
 	// tile's rows of A stay in the first-level cache and panels of B in the second.
 	beside bool
@@ -48,6 +50,9 @@ const (
 
 	short = 72 // rows of C up to which packing B does not pay
 	flat  = 32 // length along k up to which a group of panels fits a first-level cache
+	long  = 32 // length along k from which transposing few columns of C pays
+
+	turned = 1024 // rows of C that are transposed at a time
 
 	// together is the number of panels that are packed at a time: few enough for
 	// a first-level cache to hold a line of each, and enough for each access to
@@ -112,6 +117,7 @@ type tiles struct {
 // scratch is the memory of one call.
 type scratch struct {
 	a, b []float32
+	c    []float32 // the transpose of some rows of C
 	raw  []float32 // the panels of B at hand where they lie, which the first tiles pack, or nil
 	t    tiles
 }
@@ -122,8 +128,9 @@ func (g *blocked) get() *scratch {
 	}
 	k := g.kc + g.kc/4
 	a, b := ((g.mc+g.mr)*k+2*g.nr+15)&^15, k*g.nc
-	x := cpu.HugePage(a + b)
-	return &scratch{a: x[:a:a], b: x[a:]}
+	c := g.few * turned
+	x := cpu.HugePage(a + b + c)
+	return &scratch{a: x[:a:a], b: x[a:][:b:b], c: x[a+b:]}
 }
 
 // side is a factor as vectors along k: the rows of op(A) or the columns of op(B).
@@ -205,12 +212,51 @@ func (g *blocked) gemm(transA, transB bool, m, n, k int, alpha float32, a []floa
 	s := g.get()
 	defer g.scratch.Put(s)
 	p := product{side{a, lda, !transA}, side{b, ldb, transB}, m, n, k, c, ldc}
-	t := &s.t
-	t.alpha = alpha
 	if beta == 0 {
 		beta = 0 // replaces minus zero: the micro-kernel compares the bits
 	}
-	high, length := g.blocks(m, k, n <= g.nr && !g.packs(&p))
+	if transA && n <= g.few && m >= g.nr && k >= long && e.Bias == nil {
+		g.transposed(s, &p, alpha, beta, e)
+	} else {
+		g.multiply(s, &p, alpha, beta, e)
+	}
+}
+
+// transposed computes few columns of C as rows of Cᵀ = op(B)ᵀ·op(A)ᵀ, which fill
+// vectors where those columns would fill a part of one. A must be stored transposed,
+// so that such vectors lie in it.
+func (g *blocked) transposed(s *scratch, p *product, alpha, beta float32, e Epilogue) {
+	for i := 0; i < p.m; i += turned {
+		rows, c := min(turned, p.m-i), p.c[i*p.ldc:]
+		if beta != 0 {
+			g.turn(s.c, c, turned, p.ldc, rows, p.n)
+		}
+		g.multiply(s, &product{p.b, side{p.a.from(i, 0), p.a.ld, false}, p.n, rows, p.k, s.c, turned}, alpha, beta, e)
+		g.turn(c, s.c, p.ldc, turned, p.n, rows)
+	}
+}
+
+// turn writes the transpose of rows × cols elements. Rows are from elements apart where
+// they are read and to where they are written.
+func (g *blocked) turn(dst, src []float32, to, from, rows, cols int) {
+	if rows >= 8 && cols >= 8 {
+		g.transpose(&dst[0], &src[0], to*size, from*size, cols, rows/8)
+		rest := rows - 8 // the last eight, some of them once more
+		g.transpose(&dst[rest], &src[rest*from], to*size, from*size, cols, 1)
+		return
+	}
+	for i := range rows {
+		for j, v := range src[i*from:][:cols] {
+			dst[j*to+i] = v
+		}
+	}
+}
+
+// multiply computes a product as it stands.
+func (g *blocked) multiply(s *scratch, p *product, alpha, beta float32, e Epilogue) {
+	t, m, n, k := &s.t, p.m, p.n, p.k
+	t.alpha = alpha
+	high, length := g.blocks(m, k, n <= g.nr && !g.packs(p))
 	for j := 0; j < n; {
 		nc := split(n-j, g.nc, g.nr)
 		t.beta = beta
@@ -222,7 +268,7 @@ func (g *blocked) gemm(transA, transB bool, m, n, k int, alpha float32, a []floa
 			}
 			for i := 0; i < m; {
 				rows := split(m-i, high, g.mr)
-				g.block(s, &p, window{i, rows, j, nc, l}, last)
+				g.block(s, p, window{i, rows, j, nc, l}, last)
 				i += rows
 			}
 			l += t.k
@@ -241,6 +287,17 @@ func (g *blocked) packs(p *product) bool {
 	return p.n > g.wide && (g.wide == 0 || p.a.crowded(4<<10))
 }
 
+// packsB reports whether blocks of B are packed, but for an edge that is read whole.
+// Rows that crowd a set of the first-level cache matter little to tiles that use
+// them once, unless these are so low that they wait for a B that comes from afar.
+func (g *blocked) packsB(p *product) bool {
+	if p.b.along || p.m > short {
+		return true
+	}
+	once := p.m <= g.slim && (2*p.m >= g.mr || p.n*p.k <= g.mc*g.kc)
+	return !once && p.b.crowded(1<<10)
+}
+
 // window is the block at hand: rows of C from row i and nc columns from j on, and
 // the sums from l on.
 type window struct{ i, rows, j, nc, l int }
@@ -256,7 +313,7 @@ func (g *blocked) block(s *scratch, p *product, w window, e Epilogue) {
 		g.packA(s.a, p.a, w.i, w.rows, w.l, kc)
 		top, t.rs, t.cs, t.as = s.a, size, g.mr*size, g.mr*kc*size
 	}
-	direct := p.m <= short && !p.b.along && !p.b.crowded(1<<10) // many rows at a time
+	direct := !g.packsB(p)
 	for jj := 0; jj < w.nc; {
 		panels := min(together, (w.nc-jj)/g.nr)
 		width := panels * g.nr

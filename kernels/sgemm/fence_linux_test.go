@@ -30,7 +30,7 @@ func TestNothingBeyond(t *testing.T) {
 	each(t, func(t *testing.T, im sgemm.Implementation) {
 		rng := rand.New(rand.NewPCG(3, 3))
 		sizes := []int{1, 3, 5, 6, 7, 8, 10, 13, 16, 17, 23, 33, 48, 65, 78}
-		shapes := [][3]int{{100, 310, 9}, {300, 70, 8}, {7, 320, 390}, {80, 301, 21}}
+		shapes := [][3]int{{100, 310, 9}, {300, 70, 8}, {7, 320, 390}, {80, 301, 21}, {70, 10, 40}, {35, 3, 33}}
 		for len(shapes) < 60 {
 			shapes = append(shapes, [3]int{sizes[rng.IntN(len(sizes))], sizes[rng.IntN(len(sizes))], sizes[rng.IntN(len(sizes))]})
 		}
@@ -51,7 +51,9 @@ func TestNothingBeyond(t *testing.T) {
 					a, lda := operand(trans&1 != 0, m, k)
 					b, ldb := operand(trans&2 != 0, k, n)
 					c, ldc := operand(false, m, n)
-					im.GemmEpilogue(trans&1 != 0, trans&2 != 0, m, n, k, 1, a, lda, b, ldb, float32(trans>>1), c, ldc, sgemm.Epilogue{Bias: fenced(t, n)})
+					for _, e := range []sgemm.Epilogue{{}, {Bias: fenced(t, n)}} {
+						im.GemmEpilogue(trans&1 != 0, trans&2 != 0, m, n, k, 1, a, lda, b, ldb, float32(trans>>1), c, ldc, e)
+					}
 				}
 			})
 		}

@@ -10,7 +10,7 @@ import (
 
 var (
 	avx2 = &blocked{
-		mr: 6, nr: 16, mc: 174, nc: 2048, kc: 384, narrow: 64, wide: 300,
+		mr: 6, nr: 16, mc: 174, nc: 2048, kc: 384, narrow: 64, wide: 300, few: 12,
 		panelsA: copyPanels6, panelsB: copyPanels16, edge: copyEdgeAVX2, transpose: transpose8,
 		packing: packingAVX2,
 		tiles:   []func(*tiles){tilesAVX21, tilesAVX22, tilesAVX23, tilesAVX24, tilesAVX25, tilesAVX26},
@@ -18,7 +18,7 @@ var (
 		slim:    16,
 	}
 	avx512 = &blocked{
-		mr: 12, nr: 32, mc: 480, nc: 2048, kc: 256, narrow: 64, wide: 300, beside: true,
+		mr: 12, nr: 32, mc: 480, nc: 2048, kc: 256, narrow: 64, wide: 300, few: 12, beside: true,
 		panelsA: copyPanels12, panelsB: copyPanels32, edge: copyEdgeAVX512, transpose: transpose8,
 		packing: packingAVX512,
 		tiles: []func(*tiles){

@@ -199,6 +199,9 @@ func TestEdges(t *testing.T) {
 				}
 				check(t, im, product{m: s[0], n: s[1], k: s[2], transA: trans&1 != 0, transB: trans&2 != 0, alpha: 0.5, beta: 1, bias: true, relu: true, padC: 3})
 			}
+			for n := 1; n <= 16; n += step { // few columns, and rows that are more than are transposed at a time
+				check(t, im, product{m: 1024 + 7*n, n: n, k: 40, transA: trans&1 != 0, transB: trans&2 != 0, alpha: 0.5, beta: float32(n % 3), relu: n%2 == 0, padA: n % 4, padC: 3, tail: 9})
+			}
 		}
 	})
 }
