@@ -18,7 +18,7 @@ const printed = "print"
 
 // printed freezes a roster and writes what measures it in the site's own way. The engine of
 // such a roster is print: its jobs are the site's.
-func (f *fleetFlags) printed(cmd *cobra.Command, r site.Roster, binary string) error {
+func (f *fleetFlags) printed(cmd *cobra.Command, r site.Roster) error {
 	switch {
 	case f.on != "":
 		return usagef("--print and --on: the site starts the jobs, or perwatt does")
@@ -50,7 +50,7 @@ func (f *fleetFlags) printed(cmd *cobra.Command, r site.Roster, binary string) e
 		return exit{exitUsage, err}
 	}
 	defer fl.Close()
-	if err := copyBinary(binary, filepath.Join(dir, binaryName)); err != nil {
+	if err := keepBinary(dir); err != nil {
 		return err
 	}
 	if err := bundle.Write(to); err != nil {

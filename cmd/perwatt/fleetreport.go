@@ -43,8 +43,10 @@ A node is an outlier if a figure of it lies further from those of equal nodes th
 explains, and further than --margin. At most 1 in 10,000 healthy nodes is called one, if
 figures of healthy nodes are spread normally. Where their spread is seen to have longer
 tails, the report says so, and a node that they explain is one of which it cannot be told.
-Nodes that differ in firmware, kernel or
-settings and gather at levels of their own are judged within their level.
+Few nodes do not show their tails: the report says of each figure how many of 1,000 healthy
+nodes are called outliers at most, with the longest tails that they do not exclude. Nodes
+that differ in firmware, kernel or settings and gather at levels of their own are judged
+within their level.
 
 --budget gives the power that every rack may draw, and NAME=POWER that of one. It is
 compared with the rack's own meter, if one was joined (fleet collect --power) and all its

@@ -171,11 +171,7 @@ func (f *fleetFlags) run(cmd *cobra.Command, options []string) error {
 		Place: map[string]string{}, Limit: f.jobLimit.Seconds(), Sessions: plan.Sessions, Attempts: f.attempts,
 	}
 	if f.print != "" {
-		self, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("find perwatt's own binary: %w", err)
-		}
-		return f.printed(cmd, r, self)
+		return f.printed(cmd, r)
 	}
 	for flag, value := range f.place {
 		if *value != "" {
@@ -228,7 +224,7 @@ func (f *fleetFlags) run(cmd *cobra.Command, options []string) error {
 		return exit{exitUsage, err}
 	}
 	defer fl.Close()
-	if err := copyBinary(self, filepath.Join(dir, binaryName)); err != nil {
+	if err := keepBinary(dir); err != nil {
 		return err
 	}
 	return f.goOn(cmd, st, fl, e, hosts)
@@ -281,19 +277,35 @@ func (f *fleetFlags) plan() (p results.Plan, takes time.Duration, err error) {
 
 const binaryName = "perwatt"
 
-// copyBinary keeps the program of a measurement: attempts and resumptions use the same.
-func copyBinary(from, to string) (err error) {
-	in, err := os.Open(from) // #nosec G304 -- this program
-	if err != nil {
-		return fmt.Errorf("copy perwatt: %w", err)
+// keepBinary keeps this program as that of a measurement, unless it has one: attempts and
+// resumptions use the same. It is there as a whole before the first attempt.
+func keepBinary(dir string) error {
+	to := filepath.Join(dir, binaryName)
+	if _, err := os.Lstat(to); err == nil {
+		return nil
 	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755) // #nosec G302 G304 -- nodes run it
+	err := func() error {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		in, err := os.Open(self) // #nosec G304 -- this program
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		out, err := os.CreateTemp(dir, "."+binaryName+".*")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(out.Name()) // gone once it was renamed
+		_, err = io.Copy(out, in)
+		if err = errors.Join(err, out.Chmod(0o755), out.Sync(), out.Close()); err != nil { // #nosec G302 -- nodes run it
+			return err
+		}
+		return os.Rename(out.Name(), to)
+	}()
 	if err != nil {
-		return fmt.Errorf("copy perwatt: %w", err)
-	}
-	_, err = io.Copy(out, in)
-	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return fmt.Errorf("copy perwatt: %w", err)
 	}
 	return nil
@@ -320,6 +332,9 @@ whose attempts are used up is not tried again.`,
 				defer fl.Close()
 				st, err := storeOf(fl.Dir())
 				if err != nil {
+					return err
+				}
+				if err := keepBinary(fl.Dir()); err != nil {
 					return err
 				}
 				e, done, err := openEngine(fl.Roster(), fl.Dir(), filepath.Join(fl.Dir(), binaryName))

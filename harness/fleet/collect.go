@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -62,11 +63,15 @@ type collector struct {
 	memory budget
 
 	mu    sync.Mutex
-	given map[string]int // by which node a record was given, by identifier
+	given map[string]int  // by which node a record was given, by identifier
+	owed  map[owed]string // its identifier
 }
 
+// owed is a record that an attempt of a node owes.
+type owed struct{ node, attempt, session int }
+
 func newCollector(r site.Roster, s *state, keep Keep) *collector {
-	c := &collector{roster: r, keep: keep, byName: map[string]int{}, byHost: map[string]map[int]bool{}, given: map[string]int{}}
+	c := &collector{roster: r, keep: keep, byName: map[string]int{}, byHost: map[string]map[int]bool{}, given: map[string]int{}, owed: map[owed]string{}}
 	c.memory.free = mostBytes
 	c.memory.cond.L = &c.memory.mu
 	known := func(host string, i int) {
@@ -88,8 +93,12 @@ func newCollector(r site.Roster, s *state, keep Keep) *collector {
 			known(short, i)
 		}
 	}
-	for id, n := range s.records {
-		c.given[id] = c.byName[n.Name]
+	for i, n := range s.nodes {
+		for _, a := range n.attempts {
+			for session, id := range a.found {
+				c.given[id], c.owed[owed{i, a.Number, session}] = i, id
+			}
+		}
 	}
 	return c
 }
@@ -124,6 +133,18 @@ type left struct {
 	note    string // of the engine
 	err     error  // its directory cannot be read
 	unkept  error  // the store cannot be written: nothing was found out
+}
+
+// complete reports whether it holds what was missing of so many sessions, of which some
+// were found before.
+func (l *left) complete(before map[int]string, sessions int) bool {
+	all := maps.Clone(before)
+	for _, f := range l.found {
+		if f.err == nil {
+			all[f.number] = f.id
+		}
+	}
+	return len(all) == sessions
 }
 
 // look judges what an attempt left and was not judged before.
@@ -332,7 +353,11 @@ func (c *collector) verify(ctx context.Context, f *finding, file *results.File, 
 	if of, before := c.given[rec.ID]; before && of != at {
 		return fmt.Errorf("it has the identifier of a record that node %s gave: %.40q", c.roster.Nodes[of].Name, rec.ID)
 	}
-	c.given[rec.ID] = at
+	o := owed{at, rec.Plan.Fleet.Attempt, rec.Plan.Session}
+	if id := c.owed[o]; id != "" && id != rec.ID { // a node must not choose which of its figures count
+		return fmt.Errorf("it is another record of session %d, of which there is %.40q", o.session, id)
+	}
+	c.given[rec.ID], c.owed[o] = at, rec.ID
 	f.id, f.number = rec.ID, rec.Plan.Session
 	return nil
 }

@@ -6,13 +6,15 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/perwatt/perwatt/results/site"
 )
 
-// Engine runs jobs on nodes. Its methods are called by one goroutine at a time, except
-// Fetch. An error of Jobs is passed over for a time (a controller may restart); one of
+// Engine runs jobs on nodes. Nodes, Submit and Jobs are called by one goroutine at a time
+// and should wait for no single node; Cancel, Fetch and Explain are called beside them and
+// each other. An error of Jobs is passed over for a time (a controller may restart); one of
 // Submit counts as an attempt only if it is a [Refusal].
 type Engine interface {
 	// Nodes returns the nodes of the partition or list that was asked for, with what
@@ -26,11 +28,11 @@ type Engine interface {
 	// those that matter: an engine that must ask node by node asks only for them.
 	Jobs(ctx context.Context, flight []string) (map[string]JobState, error)
 	// Cancel ends jobs, those that wait and those that run. Where some of the nodes do not
-	// answer, its error is [Unconfirmed].
+	// answer, its error is [Unconfirmed]; Jobs says of the others that they ended meanwhile.
 	Cancel(ctx context.Context, ids []string) error
 	// Fetch brings what a job wrote to Job.Dir, if it is not there already. Its error is a
 	// [Refusal] if the node sent what no job leaves; then none of it is in Job.Dir but
-	// Refusal.File.
+	// Refusal.File. It wraps [ErrAway] if the node does not answer now.
 	Fetch(context.Context, Job) error
 	// Explain says why a job left no record, and which command would say more. It is
 	// called once a missing record.
@@ -107,6 +109,9 @@ type Refusal struct {
 }
 
 func (r Refusal) Error() string { return r.Reason }
+
+// ErrAway means that a node does not answer, and may later.
+var ErrAway = errors.New("the node does not answer")
 
 // Unconfirmed is an error of Cancel that another try would meet again: nodes that run some
 // of the jobs do not answer. The jobs may go on; all others are ended.

@@ -103,6 +103,14 @@ func states(all map[string]site.Outcome) map[site.State]int {
 	return n
 }
 
+func statesOf(all map[string]site.Outcome) map[string]site.State {
+	out := map[string]site.State{}
+	for n, o := range all {
+		out[n] = o.State
+	}
+	return out
+}
+
 func node(i int) string { return fmt.Sprintf("n%05d", i) }
 
 func TestEngine(t *testing.T) {
@@ -131,14 +139,10 @@ func TestEveryWayOut(t *testing.T) {
 		n, err := w.start(t, t.Context(), nil)
 		require.NoError(t, err)
 		all := w.outcomes(t)
-		got := map[string]site.State{}
-		for name, o := range all {
-			got[name] = o.State
-		}
 		require.Equal(t, map[string]site.State{
 			node(1): site.Done, node(2): site.Failed, node(3): site.Failed, node(4): site.Failed, node(5): site.Lost,
 			node(6): site.Failed, node(7): site.Absent, node(8): site.Done, node(9): site.Done,
-		}, got)
+		}, statesOf(all))
 		require.Equal(t, 1+1+2+1+2+2+2, n, "a job that Submit did not name is not counted")
 		require.Equal(t, 1, w.Submits()[node(9)], "a job that was taken without an answer is found again")
 		require.Zero(t, w.Submits()[node(7)])

@@ -204,6 +204,36 @@ func TestUnfinished(t *testing.T) {
 	})
 }
 
+// TestOneRecordASession: a node that leaves two records of one session, so that the better
+// figure may count, gives the first; a copy of its file is no second record.
+func TestOneRecordASession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, func(string, int) fleettest.Job {
+			return fleettest.Job{Write: func(job fleet.Job, rec *results.Record) error {
+				path, err := fleettest.Write(job.Dir, rec)
+				if err != nil {
+					return err
+				}
+				text, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				rec.ID = rec.ID[:25] + "Z"
+				_, err = fleettest.Write(job.Dir, rec)
+				return errors.Join(err, os.WriteFile(filepath.Join(job.Dir, "copy.json"), text, 0o600))
+			}}
+		})
+		_, err := w.start(t, t.Context(), nil)
+		require.NoError(t, err)
+		o := w.outcomes(t)[node(1)]
+		require.Equal(t, site.Done, o.State)
+		require.Len(t, o.Attempts, 1)
+		require.Len(t, o.Attempts[0].Records, 1)
+		require.Len(t, w.records, 1)
+		require.NotEmpty(t, o.Attempts[0].Aside)
+	})
+}
+
 // TestSessions: all records that a node owes must be there, of one attempt.
 func TestSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -37,12 +37,12 @@ type Progress struct {
 
 const (
 	mostBackoff   = 2 * time.Minute // between two queries to an engine that does not answer
-	mostFetches   = 8               // at a time
+	mostJudged    = 8               // attempts at a time
 	mostUnseen    = 2               // answers without a job, after which the engine has forgotten it
 	mostLooks     = 2               // at an attempt that ended without its records: a network file system shows them late
 	mostRefusals  = 3               // of an engine that never accepted a job: then it is asked no more
 	submitTimeout = 2 * time.Minute
-	overtime      = 5 * time.Minute // that an engine has to end a job at its limit
+	overtime      = 5 * time.Minute // that an engine has to end a job at its limit, and a node to answer after the end
 )
 
 // ErrLeft means that a measurement was interrupted and its jobs go on.
@@ -56,11 +56,15 @@ type run struct {
 	queue     []*node // those that are to be submitted, idle ones first
 	queued    map[*node]bool
 	looked    chan looked
-	looking   int // goroutines
+	cancelled chan cancelled
+	working   int // goroutines that look or cancel
 	places    chan struct{}
-	failures  int  // of the engine, in a row
-	accepted  bool // a job, ever
-	refusals  int  // in a row, of an engine that never accepted one
+	failures  int       // of the engine, in a row
+	busy      int       // submissions in a row that the engine did not take, though it may later
+	most      int       // jobs that are submitted next, after it took one no more; 0 for all
+	retry     time.Time // no submission before
+	accepted  bool      // a job, ever
+	refusals  int       // in a row, of an engine that never accepted one
 	submitted int
 	pace      pace
 }
@@ -117,23 +121,33 @@ func (p *pace) left(now time.Time, running, waiting int) time.Duration {
 
 // looked is what a goroutine found at the end of an attempt.
 type looked struct {
-	a       *attempt
-	fetch   error
-	refused bool // what the node sent, by the engine
-	by      map[*attempt]left
+	a            *attempt
+	fetch        error
+	last         bool   // no other look is worth it
+	reason, more string // why a record is missing, by the engine; of the last look
+	by           map[*attempt]left
+}
+
+// cancelled is how a call of [Engine.Cancel] for some attempts ended.
+type cancelled struct {
+	as  []*attempt
+	err error
 }
 
 // Run submits what is missing, waits for it and collects it, until every node is done,
 // failed, refused, lost or absent. It returns how many jobs it submitted. Interrupted by
 // ctx it returns [ErrLeft] if jobs are in flight.
 func (f *Fleet) Run(ctx context.Context, o Options) (submitted int, err error) {
-	r := &run{Fleet: f, Options: o, collect: newCollector(f.roster, &f.state, o.Keep), queued: map[*node]bool{}, looked: make(chan looked), places: make(chan struct{}, mostFetches)}
+	r := &run{Fleet: f, Options: o, collect: newCollector(f.roster, &f.state, o.Keep), queued: map[*node]bool{}, looked: make(chan looked), cancelled: make(chan cancelled), places: make(chan struct{}, mostJudged)}
 	look, stop := context.WithCancel(ctx)
 	defer func() { err = errors.Join(err, f.journal.file.Sync()) }()
-	defer func() { // whoever looks is waited for
+	defer func() { // whoever looks or cancels is waited for
 		stop()
-		for ; r.looking > 0; r.looking-- {
-			<-r.looked
+		for ; r.working > 0; r.working-- {
+			select {
+			case <-r.looked:
+			case <-r.cancelled:
+			}
 		}
 	}()
 	if err := r.begin(ctx); err != nil {
@@ -153,7 +167,7 @@ func (f *Fleet) Run(ctx context.Context, o Options) (submitted int, err error) {
 	defer tick.Stop()
 	for {
 		r.Update(r.progress())
-		if len(f.flight) == 0 && r.looking == 0 && len(r.queue) == 0 {
+		if len(f.flight) == 0 && r.working == 0 && len(r.queue) == 0 {
 			return r.submitted, nil
 		}
 		ticked := false
@@ -164,8 +178,13 @@ func (f *Fleet) Run(ctx context.Context, o Options) (submitted int, err error) {
 			}
 			return r.submitted, ctx.Err()
 		case l := <-r.looked:
-			r.looking--
+			r.working--
 			if err := r.decide(ctx, l); err != nil {
+				return r.submitted, err
+			}
+		case c := <-r.cancelled:
+			r.working--
+			if err := r.giveUp(ctx, c); err != nil {
 				return r.submitted, err
 			}
 		case <-tick.C:
@@ -175,10 +194,10 @@ func (f *Fleet) Run(ctx context.Context, o Options) (submitted int, err error) {
 					return r.submitted, err
 				}
 			}
-			tick.Reset(min(r.Period<<min(r.failures, 10), max(r.Period, mostBackoff)))
+			tick.Reset(r.backoff(r.failures))
 		}
 		// Those that ended in one period are replaced together: one write to the disk.
-		if (ticked || r.looking == 0) && r.failures == 0 && ctx.Err() == nil {
+		if (ticked || r.working == 0) && r.failures == 0 && ctx.Err() == nil {
 			if err := r.submit(ctx); err != nil {
 				return r.submitted, err
 			}
@@ -256,6 +275,9 @@ func (r *run) note(entries ...Entry) error {
 	for _, e := range entries {
 		n := r.byName[e.Node]
 		r.enqueue(n)
+		if e.Event == Over {
+			r.retry = time.Time{} // there may be room for another
+		}
 		if e.Event == Over && e.State != site.Waiting {
 			beside = append(beside, r.besides(n.attempt(e.Attempt))...)
 		}
@@ -266,10 +288,16 @@ func (r *run) note(entries ...Entry) error {
 // submit fills the window. The intent is on the disk before the engine is asked, so that
 // no job is forgotten, however this process ends.
 func (r *run) submit(ctx context.Context) error {
+	if time.Now().Before(r.retry) {
+		return nil
+	}
 	var batch [][]*attempt // by job
 	var entries []Entry
 	_, allocates := r.Engine.(Allocator)
 	for len(r.queue) > 0 && len(r.flight)+len(entries) < r.Window {
+		if r.most > 0 && len(batch) >= r.most { // each leaves lines in the journal, submitted or not
+			break
+		}
 		group, busy := r.group()
 		if busy {
 			break
@@ -306,11 +334,14 @@ func (r *run) submit(ctx context.Context) error {
 	var unsent []Entry
 	var err error
 	for _, as := range batch {
-		if err == nil && ctx.Err() == nil && r.failures == 0 {
+		if err == nil && ctx.Err() == nil && !time.Now().Before(r.retry) {
 			err = r.submitOne(ctx, as)
 			continue
 		}
 		unsent = append(unsent, said(as, Entry{Event: Unsent})...)
+	}
+	if r.busy == 0 {
+		r.most = min(2*r.most, r.Window)
 	}
 	return errors.Join(err, r.note(unsent...))
 }
@@ -380,7 +411,7 @@ func (r *run) submitOne(ctx context.Context, as []*attempt) error {
 		return fmt.Errorf("fleet: submit node %s: %.200q is no name of a job", as[0].node.Name, id)
 	case err == nil:
 		r.submitted += len(as)
-		r.accepted = true
+		r.accepted, r.busy = true, 0
 		return r.write(false, said(as, Entry{Event: Submitted, Job: id})...)
 	case errors.As(err, &no):
 		if err := r.write(false, said(as, Entry{Event: Over, State: site.Failed, Last: true, Reason: no.Reason})...); err != nil {
@@ -391,15 +422,24 @@ func (r *run) submitOne(ctx context.Context, as []*attempt) error {
 		}
 		return nil
 	}
-	r.fails(fmt.Sprintf("node %s could not be submitted: %v", as[0].node.Name, err))
+	// It may answer all else: a user has as many jobs as may be submitted.
+	r.busy++
+	r.most = 1
+	wait := r.backoff(r.busy)
+	r.retry = time.Now().Add(wait)
+	r.Say(results.Line(fmt.Sprintf("node %s could not be submitted: %v", as[0].node.Name, err), mostReason) + fmt.Sprintf(": tried again in %v, or when a job ends", wait))
 	return nil
+}
+
+// backoff is the time until the engine is asked again after failures in a row.
+func (r *run) backoff(failures int) time.Duration {
+	return min(r.Period<<min(failures, 10), max(r.Period, mostBackoff))
 }
 
 // fails notes that the engine does not answer.
 func (r *run) fails(why string) {
 	r.failures++
-	wait := min(r.Period<<min(r.failures, 10), max(r.Period, mostBackoff))
-	r.Say(fmt.Sprintf("%s: asked again in %v", results.Line(why, mostReason), wait))
+	r.Say(fmt.Sprintf("%s: asked again in %v", results.Line(why, mostReason), r.backoff(r.failures)))
 }
 
 // poll asks the engine once for all jobs in flight.
@@ -419,9 +459,8 @@ func (r *run) poll(ctx, look context.Context) error {
 	}
 	lost := r.byPlace(flight, jobs)
 	now := time.Now()
-	var entries, ends []Entry
-	var late []string // jobs that are given up, and so is what is in ends
-	var stuck []*attempt
+	var entries []Entry
+	var late, stuck []*attempt // that are given up
 	running := false
 	for _, a := range flight {
 		name := entry(a)
@@ -438,10 +477,16 @@ func (r *run) poll(ctx, look context.Context) error {
 			entries = append(entries, name)
 			continue
 		}
-		if a.looking {
+		if a.looking || now.Before(a.rest) {
 			continue
 		}
 		s, known := jobs[a.Job]
+		if a.ends != nil { // another node of the same call may hang
+			if known && s.Phase == Ended {
+				entries, a.ends = append(entries, *a.ends), nil
+			}
+			continue
+		}
 		switch {
 		case !known:
 			if a.unseen++; a.unseen >= mostUnseen {
@@ -486,30 +531,18 @@ func (r *run) poll(ctx, look context.Context) error {
 		default:
 			continue
 		}
-		ends, late = append(ends, name), append(late, a.Job)
+		a.ends, late = &name, append(late, a)
 	}
 	if len(stuck) > 0 {
-		without, err := r.without(ctx, stuck)
+		absences, err := r.without(ctx, stuck)
 		if err != nil {
 			r.fails(fmt.Sprintf("the engine does not list its nodes: %v", err))
 		} else {
-			ends, late = append(ends, without...), append(late, ids(stuck)...)
+			entries, late = append(entries, absences...), append(late, stuck...)
 		}
 	}
-	if len(late) > 0 {
-		slices.Sort(late)
-		late = slices.Compact(late) // nodes that begin together have one job
-		var but Unconfirmed
-		if err := r.Engine.Cancel(ctx, late); errors.As(err, &but) {
-			r.Say(results.Line(but.Reason, mostReason)) // they are given up all the same: a node that hangs holds up no other
-		} else if err != nil {
-			if ctx.Err() == nil {
-				r.fails(fmt.Sprintf("%s could not be cancelled: %v", results.Plural(len(late), "job"), err))
-			}
-			ends = nil
-		}
-	}
-	if err := r.note(append(entries, ends...)...); err != nil {
+	r.cancel(look, late)
+	if err := r.note(entries...); err != nil {
 		return err
 	}
 	if running && r.pace.origin.IsZero() {
@@ -518,13 +551,47 @@ func (r *run) poll(ctx, look context.Context) error {
 	return nil
 }
 
+// cancel ends the jobs of attempts that are given up, in a goroutine: a node that hangs
+// holds up no other.
+func (r *run) cancel(ctx context.Context, late []*attempt) {
+	if len(late) == 0 {
+		return
+	}
+	names := jobsOf(late)
+	r.working++
+	go func() { r.cancelled <- cancelled{late, r.Engine.Cancel(ctx, names)} }()
+}
+
+// giveUp notes the end of attempts whose jobs were cancelled.
+func (r *run) giveUp(ctx context.Context, c cancelled) error {
+	but := Unconfirmed{}
+	unsure := errors.As(c.err, &but)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case unsure: // they are given up all the same
+		r.Say(results.Line(but.Reason, mostReason))
+	case c.err != nil:
+		r.fails(fmt.Sprintf("%s could not be cancelled: %v", results.Plural(len(c.as), "job"), c.err))
+	}
+	var entries []Entry
+	for _, a := range c.as {
+		if a.ends != nil && (c.err == nil || unsure) {
+			entries = append(entries, *a.ends)
+		}
+		a.ends = nil
+	}
+	return r.note(entries...)
+}
+
 // rackWait is how long nodes wait for one another before the user is told.
 const rackWait = time.Minute
 
 // without decides about nodes that did not begin together in time. Those that the engine
 // says can run nothing are absent, and the others begin without them: the watts of a rack
 // have a meaning with all of its nodes only, so that it was waited for them, but the rack is
-// not lost for one of them. Where the engine lists all as present, they are too busy.
+// not lost for one of them. Where the engine lists all as present, they are too busy. It
+// returns the absences, and sets how the attempts end.
 func (r *run) without(ctx context.Context, stuck []*attempt) (entries []Entry, err error) {
 	hosts, err := r.Engine.Nodes(ctx)
 	if err != nil {
@@ -552,7 +619,7 @@ func (r *run) without(ctx context.Context, stuck []*attempt) (entries []Entry, e
 				r.Say(fmt.Sprintf("%s: measured without %s", results.Line(e.Reason, mostReason), few(names)))
 			}
 		}
-		entries = append(entries, e)
+		a.ends = &e
 		if h := absent[a.node.Name]; h.Absent != "" {
 			entries = append(entries, Entry{Event: Absence, Node: h.Name, Reason: h.Absent, More: h.More})
 		}
@@ -584,6 +651,13 @@ func ids(flight []*attempt) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// jobsOf are the ids of attempts, each once: nodes that begin together have one job.
+func jobsOf(as []*attempt) []string {
+	names := ids(as)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func entry(a *attempt) Entry { return Entry{Node: a.node.Name, Attempt: a.Number} }
@@ -627,7 +701,7 @@ func (f *Fleet) byPlace(flight []*attempt, jobs map[string]JobState) map[*attemp
 }
 
 // look fetches and judges what a node left, in a goroutine: what this attempt left, and
-// what earlier ones, which were given up, may have sent late.
+// what earlier ones, which were given up, left late or while the node did not answer.
 func (r *run) look(ctx context.Context, a *attempt) {
 	if a.looking {
 		return
@@ -638,32 +712,47 @@ func (r *run) look(ctx context.Context, a *attempt) {
 		job   Job
 		since time.Time
 		files map[string]bool
+		found map[int]string
+		over  bool
+		fetch bool // a job left it, and it was not refused before
+		looks int
+		away  time.Time
 	}
 	var todo []at
 	for _, b := range a.node.attempts {
 		if b == a || b.over && len(b.found) < r.state.sessions {
-			todo = append(todo, at{b, r.job(b), b.Start, maps.Clone(b.files)})
+			todo = append(todo, at{b, r.job(b), b.Start, maps.Clone(b.files), maps.Clone(b.found), b.over, b.Job != "" && b.kind != site.Refused, b.looks, b.away})
 		}
 	}
-	fetch := !a.over
-	r.looking++
+	r.working++
 	go func() {
 		out := looked{a: a, by: map[*attempt]left{}}
-		r.places <- struct{}{}
-		defer func() { <-r.places; r.looked <- out }()
-		if ctx.Err() != nil {
-			return
-		}
+		defer func() { r.looked <- out }()
 		for _, t := range todo {
-			if t.a == a && fetch {
-				out.fetch = r.Engine.Fetch(ctx, t.job)
+			if ctx.Err() != nil {
+				return
 			}
+			var sent error
+			if t.fetch { // it waits for a node, in a bound of the engine's
+				sent = r.Engine.Fetch(ctx, t.job)
+			}
+			r.places <- struct{}{}
 			files := r.collect.look(ctx, t.job, t.since, t.files)
-			if no := (Refusal{}); t.a == a && errors.As(out.fetch, &no) {
-				out.fetch, out.refused = nil, true
+			<-r.places
+			no := Refusal{}
+			refused := errors.As(sent, &no)
+			if refused {
 				files.found = append(files.found, finding{file: no.File, err: no, sent: true})
+				sent = nil
 			}
-			out.by[t.a] = files
+			if out.by[t.a] = files; t.a != a || t.over {
+				continue
+			}
+			away := errors.Is(sent, ErrAway)
+			out.fetch, out.last = sent, refused || !away && t.looks+1 >= mostLooks || away && !t.away.IsZero() && time.Since(t.away) > overtime
+			if out.last && !files.complete(t.found, r.state.sessions) {
+				out.reason, out.more = r.Engine.Explain(ctx, t.job)
+			}
 		}
 	}()
 }
@@ -684,6 +773,7 @@ func (r *run) decide(ctx context.Context, l looked) error {
 		}
 	}
 	if len(a.found) == r.state.sessions {
+		r.retry = time.Time{}
 		if a.seen {
 			r.pace.end(time.Now())
 		}
@@ -692,10 +782,19 @@ func (r *run) decide(ctx context.Context, l looked) error {
 	if a.over { // it was given up before
 		return nil
 	}
-	if a.looks++; a.looks < mostLooks && !l.refused {
-		return nil // the next answer of the engine has it looked at again
+	switch now := time.Now(); { // the next answer of the engine has it looked at again
+	case l.last:
+		return r.note(r.verdict(a, l))
+	case errors.Is(l.fetch, ErrAway):
+		if a.away.IsZero() {
+			a.away = now
+		}
+		a.rest = now.Add(max(r.Period, now.Sub(a.away)/2))
+	default:
+		a.away = time.Time{}
+		a.looks++
 	}
-	return r.note(r.verdict(ctx, a, l))
+	return nil
 }
 
 // besides notes which of the nodes that were to measure at the same time left no record,
@@ -721,10 +820,9 @@ func (r *run) besides(a *attempt) []Entry {
 }
 
 // verdict says why an attempt has no record.
-func (r *run) verdict(ctx context.Context, a *attempt, l looked) Entry {
+func (r *run) verdict(a *attempt, l looked) Entry {
 	e := entry(a)
-	e.Event, e.State = Over, site.Failed
-	e.Reason, e.More = r.Engine.Explain(ctx, r.job(a))
+	e.Event, e.State, e.Reason, e.More = Over, site.Failed, l.reason, l.more
 	if a.unseen >= mostUnseen {
 		e.State = site.Lost
 	}
@@ -796,7 +894,7 @@ func (f *Fleet) Cancel(ctx context.Context, e Engine) (int, error) {
 		entries = append(entries, x)
 	}
 	slices.Sort(names)
-	names = slices.Compact(names) // nodes that begin together have one job
+	names = slices.Compact(names)
 	if len(names) > 0 {
 		if err = e.Cancel(ctx, names); err != nil {
 			err = fmt.Errorf("fleet: cancel %s: %w", results.Plural(len(names), "job"), err)

@@ -44,17 +44,20 @@ type attempt struct {
 	last    bool
 	kind    site.State
 	more    string
-	found   map[int]bool    // sessions of which a record is in the store
+	found   map[int]string  // identifiers of the records in the store, by session
 	files   map[string]bool // that were judged
 	refused []Entry
 
 	// Of the process that schedules, not of the journal.
-	unseen  int    // answers of the engine in a row that did not name it
-	looks   int    // at what it left, since it ended
-	seen    bool   // to run
-	told    bool   // the user, that it waits
-	looking bool   // now
-	why     string // in the engine's words
+	unseen  int       // answers of the engine in a row that did not name it
+	looks   int       // at what it left, since it ended
+	away    time.Time // since when its node does not answer, at its end; zero if it does
+	rest    time.Time // no look before
+	seen    bool      // to run
+	told    bool      // the user, that it waits
+	looking bool      // now
+	ends    *Entry    // once its job is cancelled
+	why     string    // in the engine's words
 }
 
 func newState(r site.Roster) state {
@@ -98,8 +101,10 @@ func (s *state) apply(e Entry) error {
 	case Began:
 		a.began = e.Time
 	case Record:
-		a.Records, a.found[e.Session] = append(a.Records, e.ID), true
-		s.records[e.ID] = n
+		if !slices.Contains(a.Records, e.ID) { // a copy of its file is no other record
+			a.Records = append(a.Records, e.ID)
+		}
+		a.found[e.Session], s.records[e.ID] = e.ID, n
 		a.files[e.File] = true
 		if a.Start.IsZero() { // it came by hand
 			a.Start = e.Time
@@ -150,7 +155,7 @@ func (n *node) attempt(number int) *attempt {
 			return a
 		}
 	}
-	a := &attempt{node: n, Attempt: site.Attempt{Number: number}, found: map[int]bool{}, files: map[string]bool{}}
+	a := &attempt{node: n, Attempt: site.Attempt{Number: number}, found: map[int]string{}, files: map[string]bool{}}
 	n.attempts = append(n.attempts, a)
 	return a
 }

@@ -704,7 +704,7 @@ func wattsShort(p results.Provenance) string {
 func (f *fleet) spread() table.Table {
 	t := table.Table{ID: "spread-table", WattsAt: true, Columns: []table.Column{
 		{Head: "use", Under: "machine", Kind: table.Name, Limit: 120}, {Head: "figure", Kind: table.Words, Weight: 1}, {Head: "nodes", Weight: 1}, {Head: "median", Weight: 2}, {Head: "first to last quarter", Weight: 1}, {Head: "1 % to 99 %", Weight: -1}, {Head: "least to most", Weight: -1},
-		{Head: "spread", Under: "1 σ", Weight: 2}, {Head: "outlier beyond", Under: "σ", Weight: 2}, {Head: "found if slower by", Under: "in 99 of 100", Weight: 1}, {Head: "outliers", Weight: 2}, {Head: "levels and shape", Kind: table.Words, Weight: -1},
+		{Head: "spread", Under: "1 σ", Weight: 2}, {Head: "outlier beyond", Under: "σ", Weight: 2}, {Head: "healthy beyond", Under: "of 1,000, at most", Weight: -1}, {Head: "found if slower by", Under: "in 99 of 100", Weight: 1}, {Head: "outliers", Weight: 2}, {Head: "levels and shape", Kind: table.Words, Weight: -1},
 	}}
 	for i := range f.Figures {
 		d := &f.Figures[i]
@@ -722,17 +722,25 @@ func (f *fleet) spread() table.Table {
 		}
 		row := []table.Cell{table.Text{Text: figureUse(d), Under: d.Hardware}, text(metricWords(d.Metric)), table.Whole(d.N), table.Figure{Figure: of(d, d.Median)}, between(d.Q1, d.Q3), between(d.P1, d.P99), between(d.Low, d.High)}
 		if d.Why != "" {
-			row = append(row, nil, text("not judged"), nil, nil, text(d.Why))
+			row = append(row, nil, text("not judged"), nil, nil, nil, text(d.Why))
 		} else {
 			var levels []string
 			for _, l := range d.Levels {
 				levels = append(levels, strings.TrimSpace(fmt.Sprintf("%s at %s %s", results.Plural(l.N, "node"), table.Quantity(l.Median, d.Unit), strings.TrimSpace(l.By+" "+l.Value))))
 			}
-			row = append(row, table.Number{Value: d.Spread, Print: table.Percent(float64(d.Spread))}, table.Number{Value: d.Limit, Print: "± " + table.Percent(float64(d.Limit)), Under: table.Round(float64(d.Sigmas), 3)}, table.Number{Value: d.Finds, Print: table.Percent(float64(d.Finds))}, table.Whole(outliers), orNil(strings.Join(append(levels, shapeWords(d)...), "; ")))
+			row = append(row, table.Number{Value: d.Spread, Print: table.Percent(float64(d.Spread))}, table.Number{Value: d.Limit, Print: "± " + table.Percent(float64(d.Limit)), Under: table.Round(float64(d.Sigmas), 3)}, perThousand(d.FalselyAtMost), table.Number{Value: d.Finds, Print: table.Percent(float64(d.Finds))}, table.Whole(outliers), orNil(strings.Join(append(levels, shapeWords(d)...), "; ")))
 		}
 		t.Row(row...)
 	}
 	return t
+}
+
+// perThousand is a part of healthy nodes; empty where nothing is known of it.
+func perThousand(part results.Float) table.Cell {
+	if part.IsAbsent() {
+		return nil
+	}
+	return table.Number{Value: part, Print: table.Round(1000*float64(part), 2)}
 }
 
 // shapeWords say of a figure whose healthy values are not spread normally what that means.
@@ -766,7 +774,7 @@ func (f *fleet) method() section {
 	return sectionOf("method", "How nodes were judged", "", block{Table: table.Table{Items: []table.Item{
 		{About: "equal nodes", Text: "have the same hardware, scenario, use, device, kernel and number of threads, and, where watts are in the figure, the same meter, boundary, origin and grade. Only equal nodes are compared, five at least."},
 		{About: "outlier", Text: fmt.Sprintf("A node is an outlier where its work per joule or its throughput lies further from the median of its equals than the limit of the table: the larger of the margin, %s, fixed beforehand, and a number of standard deviations that depends on how many nodes there are. The standard deviation is that of the nodes nearest the median, so that bad nodes neither widen it nor hide each other.", table.Percent(f.Margin))},
-		{About: "false outliers", Text: "At most 1 in 10,000 healthy nodes is called an outlier, over all figures by which it is judged, where their values are spread normally. From 16 nodes on that is tested (L-skewness and L-kurtosis, at 1 % each). Where it is not so, the table of figures says how many healthy nodes lie beyond the limit: those of which the tails are the reason cannot be told, and are no outliers. With few nodes the test sees little: nodes spread as Student's t with 5 degrees of freedom are seen in 14 of 100 fleets of 32 and in 37 of 128, and in the others 2 to 4 of 1,000 healthy nodes are called outliers; of strongly skewed ones (lognormal, σ 0.5) up to 6 with 64 nodes or fewer."},
+		{About: "false outliers", Text: "At most 1 in 10,000 healthy nodes is called an outlier, over all figures by which it is judged, where their values are spread normally. From 16 nodes on that is tested (L-skewness and L-kurtosis, at 1 % each). Where it is not so, the table of figures says how many healthy nodes lie beyond the limit: those of which the tails are the reason cannot be told, and are no outliers. Few nodes do not show their tails, so that more healthy nodes may be called outliers: the table says of each figure how many of 1,000 at most, with the longest tails that its nodes do not exclude (both ratios at the end of an interval of 99.8 %, tails of a Student's t of 2 degrees of freedom at most). Measure an outlier again before you act on it."},
 		{About: "what is found", Text: "The table of figures says how much slower than it would be a node must be to be found in 99 of 100 fleets with as many nodes and the same spread."},
 		{About: "cannot tell", Text: "A node that would be an outlier, but whose own interval over its windows reaches the others: measure it again, with more rounds. Or one that lies no further off than the tails of the healthy nodes reach: see what the nodes at the end have in common."},
 		{About: "levels", Text: "Where nodes gather about several values, as after an update of firmware of a part of them, each is judged against its own, and the levels are named."},

@@ -423,7 +423,7 @@ func (a *analyst) perNode() map[string]int {
 
 // judge compares the nodes of a distribution with each other.
 func (a *analyst) judge(d *Distribution) {
-	for _, f := range []*results.Float{&d.Spread, &d.Sigmas, &d.Limit, &d.Finds, &d.Falsely, &d.TailLow, &d.TailHigh} {
+	for _, f := range []*results.Float{&d.Spread, &d.Sigmas, &d.Limit, &d.Finds, &d.Falsely, &d.FalselyAtMost, &d.TailLow, &d.TailHigh} {
 		*f = results.Absent()
 	}
 	for by := range a.off {
@@ -446,11 +446,9 @@ func (a *analyst) judge(d *Distribution) {
 	limit := max(s.Sigmas*s.Scale, math.Log1p(a.Margin))
 	d.Spread, d.Sigmas, d.Limit = results.Float(math.Expm1(s.Scale)), results.Float(s.Sigmas), results.Float(math.Expm1(limit))
 	tails := TailsOf(values, s, limit)
-	d.Shape = tails.Kind
+	d.Shape, d.FalselyAtMost = tails.Kind, results.Float(tails.AtMost)
 	if tails.Falsely > falseRate {
 		d.Falsely, d.TailLow, d.TailHigh = results.Float(tails.Falsely), results.Float(-math.Expm1(-tails.Low)), results.Float(math.Expm1(tails.High))
-	} else {
-		tails.Low, tails.High = limit, limit // the rate holds whatever the shape
 	}
 	d.Finds = results.Float(-math.Expm1(-s.Finds(tails.Low)))
 	healthy := Good

@@ -95,11 +95,15 @@ type Distribution struct {
 	// is the part of healthy nodes that lies beyond the limit, if that is more than is
 	// promised. Then a node is called an outlier only beyond TailLow and TailHigh,
 	// relative; between, it cannot be told.
-	Shape    string        `json:"shape,omitempty"`
-	Falsely  results.Float `json:"falsely"`
-	TailLow  results.Float `json:"tail_low"`
-	TailHigh results.Float `json:"tail_high"`
-	Why      string        `json:"why,omitempty"` // no node of it is judged
+	Shape   string        `json:"shape,omitempty"`
+	Falsely results.Float `json:"falsely"`
+	// FalselyAtMost is the part of healthy nodes that is called an outlier by this figure
+	// with the longest tails that the nodes do not exclude: where values are spread
+	// normally it is far less, at most 1 in 10,000 over all figures of a node.
+	FalselyAtMost results.Float `json:"falsely_at_most"`
+	TailLow       results.Float `json:"tail_low"`
+	TailHigh      results.Float `json:"tail_high"`
+	Why           string        `json:"why,omitempty"` // no node of it is judged
 	// Levels are there where the fleet is not one population: its nodes are judged
 	// each against its own level.
 	Levels []Level `json:"levels,omitempty"`

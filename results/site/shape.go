@@ -12,6 +12,7 @@ import (
 type shape struct {
 	n        int
 	median   float64
+	scale    float64 // second L-moment
 	skew     float64 // L-skewness; 0 for a symmetric distribution
 	kurtosis float64 // L-kurtosis: 0.1226 for a normal, 0 for a uniform, 0.194 for Student's t with 5 degrees of freedom
 	below    half    // values less than the median
@@ -34,7 +35,7 @@ func shapeOf(values []float64) shape {
 	xs := slices.Sorted(slices.Values(values))
 	s := shape{n: len(xs), median: middle(xs)}
 	l := lmoments(xs)
-	s.skew, s.kurtosis = l[2]/l[1], l[3]/l[1]
+	s.scale, s.skew, s.kurtosis = l[1], l[2]/l[1], l[3]/l[1]
 	side := func(sign float64) half {
 		var both []float64
 		for _, x := range xs {
@@ -64,18 +65,23 @@ func lmoments(sorted []float64) (l [4]float64) {
 	return [4]float64{b[0], 2*b[1] - b[0], 6*b[2] - 6*b[1] + b[0], 20*b[3] - 30*b[2] + 12*b[1] - b[0]}
 }
 
+// errors are the standard deviations of both ratios of a normal sample, which are nearly
+// normal themselves (Harri and Coble, J. Applied Statistics 38, 2011).
+func (s *shape) errors() (skew, kurtosis float64) {
+	n := float64(s.n)
+	return math.Sqrt((0.1866 + 0.8/n) / n), math.Sqrt((0.0883 + 0.68/n + 4.9/(n*n)) / n)
+}
+
 // kind names a shape that is not that of a normal sample; empty otherwise. The tests are
-// those of Harri and Coble (J. Applied Statistics 38, 2011): both ratios of a normal sample
-// are nearly normal themselves, with these variances. By simulation of 100,000 nodes the
-// size of each is 1 % from 16 nodes on. docs/fleet.md has what they find.
+// those of Harri and Coble. By simulation of 100,000 nodes the size of each is 1 % from 16
+// nodes on. docs/fleet.md has what they find.
 func (s *shape) kind() string {
 	if s.n < fewestShape {
 		return ""
 	}
-	n := float64(s.n)
 	one := distuv.UnitNormal.Quantile(1 - shapeLevel)
-	skew := s.skew / math.Sqrt((0.1866+0.8/n)/n)
-	tails := (s.kurtosis - normalL4) / math.Sqrt((0.0883+0.68/n+4.9/(n*n))/n)
+	skew, tails := s.errors()
+	skew, tails = s.skew/skew, (s.kurtosis-normalL4)/tails
 	switch two := distuv.UnitNormal.Quantile(1 - shapeLevel/2); {
 	case skew < -two:
 		return SkewedLow
@@ -89,25 +95,45 @@ func (s *shape) kind() string {
 	return ""
 }
 
+// atMost bounds the part of healthy values that lies further than low below or high above:
+// with the longest tails that the values do not exclude. These are halves of a Student's t
+// of 2 degrees of freedom at least, one longer than the other, with the L-kurtosis and the
+// L-skewness at the end of an interval of 99.8 %. By simulation it is on average no less than
+// what is called falsely, for the shapes of docs/fleet.md.
+func (s *shape) atMost(low, high float64) float64 {
+	two := distuv.UnitNormal.Quantile(1 - shapeLevel/10)
+	skew, kurtosis := s.errors()
+	nu := freedomOf(s.kurtosis + two*kurtosis)
+	scale, most := s.scale/studentScale(nu), 0.0
+	for _, odd := range []float64{s.skew - two*skew, s.skew + two*skew} {
+		most = max(most, half{nu, scale * (1 - odd)}.beyond(low)+half{nu, scale * (1 + odd)}.beyond(high))
+	}
+	return most
+}
+
 // studentL has of Student's t the inverse of its degrees of freedom and its L-kurtosis.
 var studentL = [][2]float64{{0, normalL4}, {1.0 / 30, 0.13234}, {1.0 / 20, 0.13749}, {1.0 / 15, 0.14284}, {1.0 / 10, 0.15417}, {1.0 / 8, 0.16323}, {1.0 / 6, 0.17950}, {1.0 / 5, 0.19362}, {1.0 / 4, 0.21680}, {1.0 / 3, 0.26120}, {1 / 2.5, 0.30245}, {1.0 / 2, 0.37500}}
 
 // halfOf fits a Student's t to sorted values that are symmetric about 0, by their second
-// and fourth L-moments. It has from 2 degrees of freedom to a million.
+// and fourth L-moments.
 func halfOf(both []float64) half {
 	if len(both) < 8 {
 		return half{1e6, 0}
 	}
 	l := lmoments(both)
-	inverse := studentL[len(studentL)-1][0]
+	nu := freedomOf(l[3] / l[1])
+	return half{nu, l[1] / studentScale(nu)}
+}
+
+// freedomOf are the degrees of freedom of a Student's t with an L-kurtosis: from 2 to a
+// million.
+func freedomOf(kurtosis float64) float64 {
 	for i, to := range studentL[1:] {
-		if from, ratio := studentL[i], l[3]/l[1]; ratio < to[1] {
-			inverse = max(1e-6, from[0]+(to[0]-from[0])*(ratio-from[1])/(to[1]-from[1]))
-			break
+		if from := studentL[i]; kurtosis < to[1] {
+			return 1 / max(1e-6, from[0]+(to[0]-from[0])*(kurtosis-from[1])/(to[1]-from[1]))
 		}
 	}
-	nu := 1 / inverse
-	return half{nu, l[1] / studentScale(nu)}
+	return 1 / studentL[len(studentL)-1][0]
 }
 
 // studentScale is the second L-moment of Student's t.
@@ -143,6 +169,9 @@ type Tails struct {
 	// than the limit.
 	Low, High float64
 	Falsely   float64 // part of the healthy nodes that lies beyond the limit
+	// AtMost is the part that lies beyond Low and High with the longest tails that the
+	// values do not exclude, whatever they show; NaN where they have no spread.
+	AtMost float64
 }
 
 // Shapes that are not normal.
@@ -159,19 +188,25 @@ const (
 //
 // A node is off beyond limit, no less than that of a normal sample.
 func TailsOf(values []float64, s Spread, limit float64) Tails {
-	t := Tails{Low: limit, High: limit}
+	t := Tails{Low: limit, High: limit, AtMost: math.NaN()}
 	if !(s.Scale > 0) {
 		return t
 	}
-	for in := values[:s.Healthy]; ; {
-		of := shapeOf(in)
+	of := shapeOf(values[:s.Healthy])
+	t.Kind = of.kind()
+	t.fit(values, s, limit, &of)
+	if t.Falsely <= falseRate { // the rate holds whatever the shape
+		t.Low, t.High = limit, limit
+	}
+	t.AtMost = of.atMost(t.Low, t.High)
+	return t
+}
+
+// fit sets how far the tails reach, of the shape of the values that it leaves.
+func (t *Tails) fit(values []float64, s Spread, limit float64, of *shape) {
+	for n := of.n; ; n = of.n {
 		if kind := of.kind(); kind == "" || kind == Flat {
-			if t.Kind == "" {
-				t.Kind = kind
-			}
-			return t
-		} else if t.Kind == "" {
-			t.Kind = kind
+			return
 		}
 		off := of.median - s.Center
 		t.Low, t.High = max(limit, of.below.limit(s.rate/2)-off), max(limit, of.above.limit(s.rate/2)+off)
@@ -182,9 +217,9 @@ func TailsOf(values []float64, s Spread, limit float64) Tails {
 				more = append(more, x)
 			}
 		}
-		if len(more) <= len(in) {
-			return t
+		if len(more) <= n {
+			return
 		}
-		in = more
+		*of = shapeOf(more)
 	}
 }

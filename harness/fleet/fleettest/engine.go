@@ -35,6 +35,9 @@ type Job struct {
 	Lost   bool          // Submit takes it and answers with an error
 	Again  bool          // it ends before it did anything, and does not count
 	Sends  error         // of Fetch, which writes a file refused.tar with it
+	Away   time.Duration // after its end, for which the node does not answer to Fetch
+	Deaf   time.Duration // until Cancel gives up that the node answers
+	Slow   time.Duration // that Explain takes
 	// Write writes to the attempt's directory; nil writes the honest record, which it
 	// gets.
 	Write func(job fleet.Job, rec *results.Record) error
@@ -45,6 +48,7 @@ type Engine struct {
 	Hosts []fleet.Host
 	Does  func(node string, attempt int) Job // nil is the zero Job for all
 	Down  func(time.Time) bool               // it does not answer; nil always does
+	Limit int                                // most jobs at a time that it takes; 0 for any number
 
 	mu      sync.Mutex
 	jobs    map[string]*running
@@ -158,16 +162,20 @@ func (e *Engine) Submit(_ context.Context, job fleet.Job) (string, error) {
 	if e.jobs == nil {
 		e.jobs, e.submits = map[string]*running{}, map[string]int{}
 	}
+	e.live = slices.DeleteFunc(e.live, func(r *running) bool {
+		phase, _ := r.phase(time.Now())
+		return phase == fleet.Ended
+	})
+	if e.Limit > 0 && len(e.live) >= e.Limit {
+		return "", errors.New("job limit reached")
+	}
 	e.number++
 	job.ID = strconv.Itoa(e.number)
 	r := &running{Job: job, does: does, began: time.Now().Add(does.Queued)}
 	r.end = r.began.Add(does.Takes)
 	e.jobs[job.ID] = r
 	e.submits[job.Node.Name]++
-	e.live = slices.DeleteFunc(append(e.live, r), func(r *running) bool {
-		phase, _ := r.phase(time.Now())
-		return phase == fleet.Ended
-	})
+	e.live = append(e.live, r)
 	e.Most = max(e.Most, len(e.live))
 	if does.Lost {
 		return "", errors.New("timed out")
@@ -219,17 +227,31 @@ func (e *Engine) Jobs(context.Context, []string) (map[string]fleet.JobState, err
 }
 
 // Cancel implements fleet.Engine.
-func (e *Engine) Cancel(_ context.Context, ids []string) error {
+func (e *Engine) Cancel(ctx context.Context, ids []string) error {
+	deaf, err := e.cancel(ids)
+	if deaf == 0 {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(deaf):
+		return fleet.Unconfirmed{Reason: "jobs may go on where no node answered"}
+	}
+}
+
+func (e *Engine) cancel(ids []string) (deaf time.Duration, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, id := range ids {
 		if r := e.jobs[id]; r != nil {
 			if phase, _ := r.phase(time.Now()); phase != fleet.Ended {
-				r.cancelled = true
+				r.cancelled = r.does.Deaf == 0
+				deaf = max(deaf, r.does.Deaf)
 			}
 		}
 	}
-	return e.answers()
+	return deaf, e.answers()
 }
 
 // Fetch implements fleet.Engine: it writes what the node would have written by now.
@@ -245,6 +267,10 @@ func (e *Engine) Fetch(_ context.Context, job fleet.Job) error {
 	e.mu.Unlock()
 	if r == nil {
 		return nil
+	}
+	if r.does.Away > 0 && time.Now().Before(r.end.Add(r.does.Away)) {
+		time.Sleep(5 * time.Second)
+		return fmt.Errorf("fetch from %s: %w", r.Node.Name, fleet.ErrAway)
 	}
 	if r.does.Sends != nil {
 		return errors.Join(r.does.Sends, os.WriteFile(filepath.Join(job.Dir, "refused.tar"), []byte(r.does.Sends.Error()), 0o600))
@@ -278,8 +304,10 @@ func (r *running) write(now time.Time) error {
 // Explain implements fleet.Engine.
 func (e *Engine) Explain(_ context.Context, job fleet.Job) (reason, more string) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if r := e.jobs[job.ID]; r != nil {
+	r := e.jobs[job.ID]
+	e.mu.Unlock()
+	if r != nil {
+		time.Sleep(r.does.Slow)
 		reason = r.does.Fails
 	}
 	return cmp.Or(reason, "no record"), "sacct -j " + job.ID

@@ -53,13 +53,13 @@ func TestLab(t *testing.T) {
 		require.NoError(t, err)
 		return e
 	}
-	control("update", "nodename=n1", "state=drain", "reason=fan | is slow")
+	control("update", "nodename=n1", "state=drain", "reason=fan | is slow\nn2|down|and|loud|")
 
 	t.Run("nodes", func(t *testing.T) {
 		hosts, err := engine(Options{Partition: "all"}).Nodes(ctx)
 		require.NoError(t, err)
 		require.Len(t, hosts, 4)
-		require.Regexp(t, `^drained: fan \| is slow \(root, 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\)$`, hosts[0].Absent)
+		require.Regexp(t, `^drained: fan \| is slow n2\|down\|and\|loud\| \(root, 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\)$`, hosts[0].Absent)
 		require.Equal(t, "scontrol show node n1", hosts[0].More)
 		require.False(t, hosts[0].Idle)
 		require.Equal(t, []fleet.Host{

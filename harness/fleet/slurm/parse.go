@@ -22,6 +22,17 @@ var (
 	jobID    = regexp.MustCompile(`^[0-9]{1,18}$`)
 )
 
+// oneLine makes one line of each record that begins with a mark.
+func oneLine(out, mark string) string {
+	var b strings.Builder
+	for i, record := range strings.Split(out, mark) {
+		if record = strings.TrimSpace(record); i > 0 || record != "" { // what comes before the first is an error of its parser
+			b.WriteString(strings.ReplaceAll(record, "\n", " ") + "\n")
+		}
+	}
+	return b.String()
+}
+
 // parseNodes reads the lines of sinfo -N -o '%N|%T|%u|%H|%E': node, state, and of the
 // reason the user, the time and the text. A node of several partitions comes once.
 func parseNodes(out string) (hosts []fleet.Host, err error) {
@@ -41,7 +52,7 @@ func parseNodes(out string) (hosts []fleet.Host, err error) {
 				h.Absent += ": " + results.Line(f[4], 200)
 			}
 			if user, at := results.Line(f[2], 64), results.Line(f[3], 32); user != "Unknown" && user != "" {
-				h.Absent += " (" + user + ", " + at + ")"
+				h.Absent += " (" + user + ", " + at + "Z)"
 			}
 			h.More = "scontrol show node " + h.Name
 		}

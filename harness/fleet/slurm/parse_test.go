@@ -3,6 +3,7 @@ package slurm
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,18 +30,33 @@ n8|draining@|ann|2026-11-30T13:04:00|` + "\x1b[31mred\x07\n")
 	require.NoError(t, err)
 	show := "scontrol show node "
 	require.Equal(t, []fleet.Host{
-		{Node: site.Node{Name: "n1"}, Absent: "drained: fan | is slow (root, 2026-11-30T13:02:56)", More: show + "n1"},
+		{Node: site.Node{Name: "n1"}, Absent: "drained: fan | is slow (root, 2026-11-30T13:02:56Z)", More: show + "n1"},
 		{Node: site.Node{Name: "n2"}, Idle: true},
-		{Node: site.Node{Name: "n3"}, Absent: "down, does not answer: Not responding (slurm, 2026-11-30T13:04:00)", More: show + "n3"},
+		{Node: site.Node{Name: "n3"}, Absent: "down, does not answer: Not responding (slurm, 2026-11-30T13:04:00Z)", More: show + "n3"},
 		{Node: site.Node{Name: "n4"}, Absent: "idle, does not answer", More: show + "n4"},
 		{Node: site.Node{Name: "n5"}},
 		{Node: site.Node{Name: "n6"}},
 		{Node: site.Node{Name: "n7"}},
-		{Node: site.Node{Name: "n8"}, Absent: "draining: �[31mred� (ann, 2026-11-30T13:04:00)", More: show + "n8"},
+		{Node: site.Node{Name: "n8"}, Absent: "draining: �[31mred� (ann, 2026-11-30T13:04:00Z)", More: show + "n8"},
 	}, got)
 	for _, bad := range []string{"n1|idle", "|idle|a|b|c", "../x|idle|a|b|c", "CLUSTER: lab", "-w|idle|a|b|c"} {
 		_, err := parseNodes(bad)
 		require.Error(t, err, bad)
+	}
+}
+
+// A reason or a comment of several lines makes neither a node nor a job.
+func TestOneLine(t *testing.T) {
+	require.Equal(t, "n1|drained|a b\nn2|idle|\n", oneLine("m|n1|drained|a\nb\nm|n2|idle|\n", "m|"))
+	require.Equal(t, "n1|drained|fan n2|idle|x|y|z\n", oneLine("m|n1|drained|fan\nn2|idle|x|y|z\n", "m|"))
+	require.Equal(t, "a banner\nn1|idle\n", oneLine("a banner\nm|n1|idle\n", "m|"), "which its parser refuses")
+	require.Empty(t, oneLine("", "m|"))
+	for _, dir := range []string{`/a\b`, "/a\nb", "/a\tb"} {
+		_, err := New(Options{Fleet: "x", Dir: dir, Binary: "/x", Unshared: true})
+		if errors.Is(err, exec.ErrNotFound) {
+			t.Skip("NOT TESTED: Slurm is missing")
+		}
+		require.ErrorContains(t, err, "name another --store", dir)
 	}
 }
 

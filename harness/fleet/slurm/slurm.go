@@ -79,6 +79,9 @@ func New(o Options) (*Engine, error) {
 			return nil, fmt.Errorf("slurm: %w", err)
 		}
 	}
+	if strings.ContainsRune(o.Dir, '\\') || results.Line(o.Dir, len(o.Dir)) != o.Dir {
+		return nil, fmt.Errorf("slurm: %q: Slurm writes no log where a path has a backslash or a control character: name another --store", o.Dir)
+	}
 	return &Engine{Options: o, completing: map[string]time.Time{}, batched: map[string]bool{}, blind: map[string]bool{}, failed: map[string]bool{}}, nil
 }
 
@@ -126,6 +129,9 @@ func (e *Engine) command(ctx context.Context, in, name string, args ...string) (
 	out, said := bounded{max: outputMax}, bounded{max: errorMax}
 	cmd := exec.CommandContext(limited, name, args...) // #nosec G204 -- Slurm's commands, without a shell
 	cmd.Env = environment(os.Environ())
+	if name != "sbatch" { // whose --begin is the user's, and whose job has the user's environment
+		cmd.Env = append(cmd.Env, "TZ=UTC")
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(in), &out, &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for perwatt
 	cmd.WaitDelay = time.Second
@@ -141,6 +147,17 @@ func (e *Engine) command(ctx context.Context, in, name string, args ...string) (
 		err = &failure{name, results.Line(said.kept.String(), 500), err}
 	}
 	return out.kept.String(), err
+}
+
+// list runs sinfo or squeue and returns a line for each node or job, of the fields of the
+// format: whoever drains a node may write line breaks in the reason. Times are UTC.
+func (e *Engine) list(ctx context.Context, name, format string, args ...string) (string, error) {
+	mark := rand.Text() + "|"
+	out, err := e.command(ctx, "", name, append([]string{"-h", "-o", mark + format}, args...)...)
+	if err != nil {
+		return "", err
+	}
+	return oneLine(out, mark), nil
 }
 
 // environment leaves out of env what changes the output of Slurm's commands, and what a
@@ -160,11 +177,11 @@ func environment(env []string) []string {
 
 // Nodes returns the nodes in the order in which Slurm lists them.
 func (e *Engine) Nodes(ctx context.Context) ([]fleet.Host, error) {
-	args := []string{"-h", "-N", "-o", "%N|%T|%u|%H|%E"}
+	args := []string{"-N"}
 	if e.Partition != "" {
 		args = append(args, "-p", e.Partition)
 	}
-	out, err := e.command(ctx, "", "sinfo", args...)
+	out, err := e.list(ctx, "sinfo", "%N|%T|%u|%H|%E", args...)
 	if err != nil {
 		return nil, err
 	}
@@ -389,9 +406,15 @@ func (e *Engine) Jobs(ctx context.Context, flight []string) (map[string]fleet.Jo
 			if s.Phase == fleet.Ended && s.Reason == "" {
 				s.Reason = q.state
 			}
-			if q.state == "FAILED" && s.Node != "" && slices.Contains(flight, q.id) && e.sawNothing(ctx, q.id) {
-				e.blind[s.Node] = true
-				s.Again, s.Reason = true, fmt.Sprintf("%s does not share %s: its next attempt sends its records over the job's output", s.Node, e.Dir)
+			if q.state == "FAILED" && s.Node != "" && slices.Contains(flight, q.id) {
+				nothing, err := e.sawNothing(ctx, q.id)
+				if err != nil { // the attempt must not count for want of an answer
+					return nil, err
+				}
+				if nothing {
+					e.blind[s.Node] = true
+					s.Again, s.Reason = true, fmt.Sprintf("%s does not share %s: its next attempt sends its records over the job's output", s.Node, e.Dir)
+				}
 			}
 			if (q.state == "COMPLETED" || q.state == "FAILED" && !s.Again) && e.batched[q.id] {
 				e.sighted = true
@@ -408,18 +431,17 @@ func (e *Engine) Jobs(ctx context.Context, flight []string) (map[string]fleet.Jo
 
 // sawNothing reports whether a job that failed did so since its node does not see Dir: the
 // script said so, or Slurm could not open the log. Slurm is asked once a job.
-func (e *Engine) sawNothing(ctx context.Context, id string) bool {
-	nothing, known := e.failed[id]
-	if known {
-		return nothing
+func (e *Engine) sawNothing(ctx context.Context, id string) (bool, error) {
+	if nothing, known := e.failed[id]; known {
+		return nothing, nil
 	}
 	out, err := e.command(ctx, "", "scontrol", "-o", "show", "job", id)
 	if err != nil {
-		return false
+		return false, err
 	}
 	f := fields(out, "ExitCode", "Reason", "BatchFlag")
 	e.failed[id] = f[2] == "1" && (f[0] == strconv.Itoa(exitUnseen)+":0" || f[1] == "JobLaunchFailure")
-	return e.failed[id]
+	return e.failed[id], nil
 }
 
 // lingering is longer than Slurm waits for processes that do not die: KillWait (30 s)
@@ -429,8 +451,7 @@ const lingering = 3 * time.Minute
 // queue returns the jobs of the fleet. The user's alone are asked for: the controller
 // filters by user, and squeue itself by name.
 func (e *Engine) queue(ctx context.Context) ([]queued, error) {
-	out, err := e.command(ctx, "", "squeue", "-h", "-t", "all", "-u", strconv.Itoa(os.Getuid()),
-		"-n", e.jobName(), "-o", "%i|%T|%r|%k")
+	out, err := e.list(ctx, "squeue", "%i|%T|%r|%k", "-t", "all", "-u", strconv.Itoa(os.Getuid()), "-n", e.jobName())
 	if err != nil {
 		return nil, err
 	}

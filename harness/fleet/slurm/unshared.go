@@ -238,19 +238,32 @@ func untar(r io.Reader, dir string) error {
 		if _, err := root.Lstat(name); err == nil {
 			continue
 		}
-		b, err := io.ReadAll(in)
-		if err != nil {
-			return fmt.Errorf("it is cut short in %s: %w", name, err)
-		}
-		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if err != nil {
+		if err := whole(root, name, in); err != nil {
 			return err
 		}
-		if _, err = f.Write(b); err == nil {
-			err = f.Sync()
-		}
-		if err = errors.Join(err, f.Close()); err != nil {
-			return errors.Join(err, root.Remove(name))
-		}
 	}
+}
+
+// partName is that of a file until it is whole: no record, wherever perwatt is ended.
+const partName = ".part"
+
+// whole writes a file that is there as a whole or not at all.
+func whole(root *os.Root, name string, in io.Reader) error {
+	f, err := root.OpenFile(partName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err = io.Copy(f, in); errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("it is cut short in %s: %w", name, err)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = root.Rename(partName, name)
+	}
+	if err != nil {
+		return errors.Join(err, root.Remove(partName))
+	}
+	return nil
 }

@@ -26,21 +26,76 @@ const (
 	maxWords = 4096    // the last of standard error
 )
 
+// maxLinger is the time that a connection has to end once its host said all.
+const maxLinger = 5 * time.Second
+
 // bootstrap reads a script from standard input and evaluates it. The login shell of the
 // host may be any, csh and fish among them: it sees this line, which is the same to all
 // of them, and nothing else. What follows the script is input of the script.
 const bootstrap = `exec sh -c 'IFS= read -r n; s=$(dd bs=1 count="$n" 2>/dev/null); eval "$s"'`
 
+// kind is what a client is for.
+type kind int
+
+const (
+	question kind = iota
+	bulk          // it starts a job or moves files
+)
+
+// enter waits for a client for a host. Those that kept their last client waiting in vain
+// have few together, so that the others never wait for many of them.
+func (e *Engine) enter(ctx context.Context, node string, of kind) (leave func(), err error) {
+	e.mu.Lock()
+	h := e.hosts[node]
+	doubted := h != nil && h.deaf
+	e.mu.Unlock()
+	var held []chan struct{}
+	leave = func() {
+		for _, c := range held {
+			<-c
+		}
+	}
+	for _, c := range []struct {
+		needs bool
+		of    chan struct{}
+	}{{doubted, e.doubted}, {of == bulk, e.bulk}, {true, e.clients}} {
+		if !c.needs {
+			continue
+		}
+		select {
+		case c.of <- struct{}{}:
+			held = append(held, c.of)
+		case <-ctx.Done():
+			leave()
+			return nil, ctx.Err()
+		}
+	}
+	return leave, nil
+}
+
 // call runs a script on a host, by one client of OpenSSH, and lets talk read its output
 // and write its input. It ends after limit, and earlier if nothing moves for the time-out
 // of the engine, so that a host that hangs costs nobody else.
-func (e *Engine) call(ctx context.Context, node, script string, limit time.Duration, talk func(io.Writer, *bufio.Reader) error) error {
-	select {
-	case e.clients <- struct{}{}:
-		defer func() { <-e.clients }()
-	case <-ctx.Done():
-		return ctx.Err()
+func (e *Engine) call(ctx context.Context, node, script string, of kind, limit time.Duration, talk func(io.Writer, *bufio.Reader) error) error {
+	leave, err := e.enter(ctx, node, of)
+	if err != nil {
+		return err
 	}
+	defer leave()
+	began := time.Now()
+	err = e.client(ctx, node, script, limit, talk)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if h := e.hosts[node]; h != nil && ctx.Err() == nil {
+		h.deaf = err != nil && time.Since(began) > e.o.Connect/2
+	}
+	return err
+}
+
+// errLingers means that a client did not end though all was said.
+var errLingers = errors.New("the connection does not end")
+
+func (e *Engine) client(ctx context.Context, node, script string, limit time.Duration, talk func(io.Writer, *bufio.Reader) error) error {
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce) // never fails
 	mark := "perwatt-" + hex.EncodeToString(nonce)
@@ -72,7 +127,7 @@ func (e *Engine) call(ctx context.Context, node, script string, limit time.Durat
 		return fmt.Errorf("start ssh: %w", err)
 	}
 	moved := func() { quiet.Reset(e.o.Timeout) }
-	w, r := &moving{w: in, moved: moved}, bufio.NewReaderSize(&moving{r: out, moved: moved}, maxLine)
+	w, r := &moving{w: in, moved: func() { moved() }}, bufio.NewReaderSize(&moving{r: out, moved: func() { moved() }}, maxLine)
 	begun := false
 	talked := func() error {
 		if _, err := io.WriteString(w, strconv.Itoa(len(script))+"\n"+script); err != nil {
@@ -86,6 +141,9 @@ func (e *Engine) call(ctx context.Context, node, script string, limit time.Durat
 	}()
 	if talked == nil {
 		in.Close() // #nosec G104 -- ssh may have ended
+		quiet.Stop()
+		moved = func() {}
+		defer time.AfterFunc(min(maxLinger, e.o.Timeout), func() { silent(errLingers) }).Stop()
 		if n, _ := io.Copy(io.Discard, io.LimitReader(r, maxNoise)); n == maxNoise {
 			talked = errors.New("it sends more than it was asked for")
 		}
@@ -98,7 +156,7 @@ func (e *Engine) call(ctx context.Context, node, script string, limit time.Durat
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case talked == nil && context.Cause(inner) == nil:
+	case talked == nil && (context.Cause(inner) == nil || errors.Is(context.Cause(inner), errLingers)):
 		return nil // what was asked for came; how the shell ended says no more
 	case context.Cause(inner) != nil:
 		return context.Cause(inner)

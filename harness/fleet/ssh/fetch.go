@@ -80,6 +80,9 @@ func unpackAtMost(r io.Reader, dir string, most int64) error {
 			return err
 		}
 		_, err = io.Copy(f, in) // #nosec G110 -- bounded by limited
+		if err == nil {
+			err = f.Sync() // before it has the name under which it is never brought again
+		}
 		if err := errors.Join(err, f.Close()); err != nil {
 			if limited.N <= 0 {
 				return refuse("it sent more than %d MiB", most>>20)

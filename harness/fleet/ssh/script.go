@@ -28,7 +28,7 @@ while IFS= read -r x; do date +%s.%N; done
 // the directory: the last of many equal copies stays.
 func installing(digest string, size int64) string {
 	return cache + fmt.Sprintf(`mkdir -p "$c/bin" && t=$c/bin/.new-$$-$(uname -n) && head -c %d >"$t" &&`, size) + ` echo ` + digest + `"  $t" | sha256sum -c >/dev/null &&
-chmod 700 "$t" && mv "$t" "$c/bin/perwatt-` + digest + `" && echo installed || { echo failed; rm -f "$t"; exit; }
+chmod 700 "$t" && mv "$t" "$c/bin/perwatt-` + digest + `" && echo installed || { rm -f "$t"; echo failed; exit; }
 `
 }
 

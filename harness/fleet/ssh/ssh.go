@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -44,13 +45,15 @@ type Options struct {
 }
 
 // Engine starts jobs on the hosts directly. It implements [fleet.Engine]. No method
-// waits for a slow host except Nodes, Cancel and Fetch.
+// waits for a slow host except Nodes, Cancel and Fetch, each no longer than it has a client
+// for that host.
 type Engine struct {
 	o       Options
 	digest  string // SHA-256 of the binary, hexadecimal
 	machine string // of the binary, as uname -m says
 	clients chan struct{}
 	bulk    chan struct{} // fewer than clients, so that questions always find one
+	doubted chan struct{} // few of them, for hosts that are deaf
 
 	stop    context.CancelFunc
 	life    context.Context // of submissions and questions, which outlast a method
@@ -67,12 +70,14 @@ type host struct {
 	clock *site.Clock
 	asked time.Time // when its jobs were asked for last
 	busy  bool      // a question is on its way
+	deaf  bool      // it kept the last client waiting in vain
 }
 
 // submission is a job as far as this process knows.
 type submission struct {
 	state  fleet.JobState
 	detail string // why it ended, for Explain
+	seen   bool   // on its host
 	cancel context.CancelFunc
 }
 
@@ -102,7 +107,7 @@ func New(o Options) (*Engine, error) {
 		return nil, fmt.Errorf("ssh: %d clients at a time: 1 to 1024 are possible", o.Parallel)
 	}
 	e := &Engine{o: o, hosts: map[string]*host{}, jobs: map[string]*submission{},
-		clients: make(chan struct{}, o.Parallel), bulk: make(chan struct{}, max(1, o.Parallel*3/4))}
+		clients: make(chan struct{}, o.Parallel), bulk: make(chan struct{}, max(1, o.Parallel*3/4)), doubted: make(chan struct{}, max(1, o.Parallel/4))}
 	for _, n := range o.Nodes {
 		if !nodeName.MatchString(n.Name) {
 			return nil, fmt.Errorf("ssh: %q is no destination", results.Line(n.Name, 60))
@@ -168,7 +173,7 @@ var bootID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 func (e *Engine) probe(ctx context.Context, n site.Node) (h fleet.Host, boot string) {
 	h.Node = n
 	var facts [6]string
-	err := e.call(ctx, n.Name, probing, 2*e.o.Timeout, func(w io.Writer, r *bufio.Reader) error {
+	err := e.call(ctx, n.Name, probing, question, 2*e.o.Timeout, func(w io.Writer, r *bufio.Reader) error {
 		for i := range facts {
 			var err error
 			if facts[i], err = line(r); err != nil {
@@ -239,7 +244,7 @@ func (e *Engine) Submit(ctx context.Context, j fleet.Job) (string, error) {
 		if err != nil {
 			s.state, s.detail = fleet.JobState{Phase: fleet.Ended, Reason: "not started"}, "it was not started: "+err.Error()
 		} else {
-			s.state = fleet.JobState{Phase: fleet.Started}
+			s.state, s.seen = fleet.JobState{Phase: fleet.Started}, true
 		}
 	})
 	return id, nil
@@ -247,19 +252,13 @@ func (e *Engine) Submit(ctx context.Context, j fleet.Job) (string, error) {
 
 // start starts a job, and brings the binary first where the host does not have it.
 func (e *Engine) start(ctx context.Context, node, id string, args []string) error {
-	select {
-	case e.bulk <- struct{}{}:
-		defer func() { <-e.bulk }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	begin := starting(e.digest, id, args)
 	said := ""
 	answer := func(_ io.Writer, r *bufio.Reader) (err error) {
 		said, err = line(r)
 		return err
 	}
-	if err := e.call(ctx, node, begin, 2*e.o.Timeout, answer); err != nil {
+	if err := e.call(ctx, node, begin, bulk, 2*e.o.Timeout, answer); err != nil {
 		return err
 	}
 	if said == "absent" {
@@ -284,7 +283,7 @@ func (e *Engine) install(ctx context.Context, node, script string, answer func(i
 	if err != nil {
 		return err
 	}
-	return e.call(ctx, node, installing(e.digest, info.Size())+script, 20*e.o.Timeout, func(w io.Writer, r *bufio.Reader) error {
+	return e.call(ctx, node, installing(e.digest, info.Size())+script, bulk, 20*e.o.Timeout, func(w io.Writer, r *bufio.Reader) error {
 		if _, err := io.Copy(w, f); err != nil {
 			return fmt.Errorf("copy the binary: %w", err)
 		}
@@ -351,7 +350,7 @@ const gone fleet.Phase = -1
 
 // poll asks a host for its jobs.
 func (e *Engine) poll(node string, ids []string) error {
-	return e.call(e.life, node, polling(ids), 2*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
+	return e.call(e.life, node, polling(ids), question, 2*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
 		for _, id := range ids {
 			said, err := line(r)
 			if err != nil {
@@ -363,6 +362,12 @@ func (e *Engine) poll(node string, ids []string) error {
 			}
 			e.mu.Lock()
 			if s := e.jobs[id]; s.state.Phase != fleet.Ended { // it may have been cancelled meanwhile
+				switch {
+				case state.Phase != gone:
+					s.seen = true
+				case !s.seen: // perwatt ended while its start waited for a client
+					state = fleet.JobState{Phase: fleet.Ended, Again: true, Reason: "it had not been started on its host"}
+				}
 				s.state, s.detail = state, detail
 			}
 			e.mu.Unlock()
@@ -418,7 +423,7 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 	var all sync.WaitGroup
 	for node, ids := range nodes {
 		all.Go(func() {
-			err := e.call(ctx, node, cancelling(ids), 4*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
+			err := e.call(ctx, node, cancelling(ids), question, 2*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
 				said, err := line(r)
 				if err == nil && said != "cancelled" {
 					err = fmt.Errorf("it answers %q", results.Line(said, 60))
@@ -451,19 +456,13 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 // Fetch copies the log and the records of a job from its host to [fleet.Job.Dir]. What a
 // host sends besides is a [fleet.Refusal], and the beginning of all that it sent is kept.
 func (e *Engine) Fetch(ctx context.Context, j fleet.Job) error {
-	select {
-	case e.bulk <- struct{}{}:
-		defer func() { <-e.bulk }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	part := filepath.Join(j.Dir, ".part")
 	if err := os.RemoveAll(part); err != nil {
 		return err
 	}
 	defer os.RemoveAll(part)
 	sent := beginning{most: maxKept}
-	err := e.call(ctx, j.Node.Name, fetching(id(j)), 20*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
+	err := e.call(ctx, j.Node.Name, fetching(id(j)), bulk, 20*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
 		return unpack(io.TeeReader(r, &sent), part)
 	})
 	if no := (fleet.Refusal{}); errors.As(err, &no) {
@@ -472,7 +471,9 @@ func (e *Engine) Fetch(ctx context.Context, j fleet.Job) error {
 		}
 		return no
 	}
-	if err != nil {
+	if local := (*fs.PathError)(nil); err != nil && ctx.Err() == nil && !errors.As(err, &local) {
+		return fmt.Errorf("ssh: fetch from %s: %w: %w", j.Node.Name, fleet.ErrAway, err)
+	} else if err != nil {
 		return fmt.Errorf("ssh: fetch from %s: %w", j.Node.Name, err)
 	}
 	return place(part, j.Dir)
