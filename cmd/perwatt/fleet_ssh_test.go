@@ -64,7 +64,7 @@ func TestFleetSSH(t *testing.T) {
 		return bytes.Count(journal, []byte(`"event":"`+event+`"`))
 	}
 	hosts := l.Write("hosts", "n1 rack=R1\nn2 rack=R1\nagain rack=R1\n")
-	first, said := start(slices.Concat([]string{"run", "--on", "ssh", "--hosts", hosts, "--name", "acceptance", "--period", "500ms", "--together", "--lead", "10s",
+	first, said := start(slices.Concat([]string{"run", "--on", "ssh", "--hosts", hosts, "--name", "acceptance", "--period", "500ms", "--together", "--lead", "12s",
 		"--uses", "mining", "--device", "cpu", "--impl", "sha256d=generic", "--meter", "none", "--rounds", "1", "--sessions", "1",
 		"--settle", "0s", "--warmup", "100ms", "--limit", "2s", "--window", "1s", "--interval", "20ms", "--"}, l.Options())...)
 	defer func() {
