@@ -103,8 +103,9 @@ func (s *sensor) uncertain(raw *Trace, a, b, half, period float64) terms {
 	energy := float64(tr.Over(a, b))
 	u := terms{gain: float64(s.Accuracy.Gain)*energy + float64(s.Accuracy.Offset)*span, quantisation: s.resolution()}
 	half += s.within // of all readings alike: it adds to what each is late by itself
-	lo, hi := tr.rates(a, b)
-	u.sampling = tr.sampling(a, b)
+	p := tr.power(a, b)
+	lo, hi := p.rates()
+	u.sampling = tr.sampling(a, b, p)
 	if s.Kind == Counter {
 		// Both readings may be off by half a step, and may be early or late
 		// while the load goes on.
@@ -115,7 +116,10 @@ func (s *sensor) uncertain(raw *Trace, a, b, half, period float64) terms {
 	} else {
 		// A shift in time matters by how far the power moves.
 		u.quantisation *= span / 2
-		least, most := tr.rates(a-s.within, b+s.within)
+		least, most := lo, hi
+		if s.within > 0 {
+			least, most = tr.power(a-s.within, b+s.within).rates()
+		}
 		u.timing = math.Hypot(math.Sqrt2*half, period) * (most - least)
 	}
 	if unseen := s.Accuracy.unseen(); unseen > 0 && hi > lo {
@@ -127,39 +131,49 @@ func (s *sensor) uncertain(raw *Trace, a, b, half, period float64) terms {
 	return u
 }
 
-// rates returns the least and the largest power between second a and b: of a
-// gauge its samples, of a counter its slopes.
-func (tr *Trace) rates(a, b float64) (lo, hi float64) {
-	lo, hi = math.Inf(1), math.Inf(-1)
-	for _, r := range tr.power(a, b) {
-		lo, hi = min(lo, r), max(hi, r)
-	}
-	if lo > hi {
-		return 0, 0
-	}
-	return lo, hi
+// spread is how the power moves between two instants: n samples of a gauge, or slopes of
+// a counter, the least and the largest of them, and the sum of the squares of successive
+// differences.
+type spread struct {
+	n                int
+	least, most, sum float64
 }
 
-// power returns the samples of a gauge from second a to b, or the slopes of a
-// counter between them.
-func (tr *Trace) power(a, b float64) (out []float64) {
-	for i, t := range tr.T {
-		if float64(t) < a || float64(t) > b {
-			continue
-		}
+// power is the spread of a trace from second a to b: of the slopes of a counter that lie
+// between them.
+func (tr *Trace) power(a, b float64) spread {
+	s := spread{least: math.Inf(1), most: math.Inf(-1)}
+	last := 0.0
+	for i := tr.every(1, 0).after(math.Nextafter(a, math.Inf(-1))); i < len(tr.T) && float64(tr.T[i]) <= b; i++ {
 		v := float64(tr.V[i])
 		if tr.Kind == Counter {
 			if i == 0 || float64(tr.T[i-1]) < a {
 				continue
 			}
-			v = (v - float64(tr.V[i-1])) / float64(t-tr.T[i-1])
+			v = (v - float64(tr.V[i-1])) / float64(tr.T[i]-tr.T[i-1])
 		}
-		if !math.IsNaN(v) {
-			out = append(out, v)
+		if math.IsNaN(v) {
+			continue
 		}
+		s.least, s.most = min(s.least, v), max(s.most, v)
+		if s.n++; s.n > 1 {
+			s.sum += (v - last) * (v - last)
+		}
+		last = v
 	}
-	return out
+	return s
 }
+
+// rates are the least and the largest power, 0 without any.
+func (s spread) rates() (lo, hi float64) {
+	if s.least > s.most {
+		return 0, 0
+	}
+	return s.least, s.most
+}
+
+// deviation is [successive] of the same powers.
+func (s spread) deviation() float64 { return math.Sqrt(s.sum / 2 / float64(s.n-1)) }
 
 // sampling returns the error of the energy from second a to b that comes from
 // changes of the load between two samples, in J, 95 %.
@@ -172,32 +186,28 @@ func (tr *Trace) power(a, b float64) (out []float64) {
 // Neumann, 1941): slow changes, which the trapezoid follows, hardly count in it,
 // and swings faster than the sampling count in full. A counter has this error only
 // at its two edges, where it is interpolated.
-func (tr *Trace) sampling(a, b float64) float64 {
-	var half [2]Trace
-	inside := 0
-	for i := range tr.T {
-		h := &half[i%2]
-		h.Kind, h.T, h.V = tr.Kind, append(h.T, tr.T[i]), append(h.V, tr.V[i])
-		if t := float64(tr.T[i]); t >= a && t <= b {
-			inside++
-		}
-	}
-	u := math.Abs(float64(half[0].Over(a, b)-half[1].Over(a, b))) / 2
+func (tr *Trace) sampling(a, b float64, p spread) float64 {
+	u := math.Abs(float64(tr.every(2, 0).over(a, b)-tr.every(2, 1).over(a, b))) / 2
 	if math.IsNaN(u) {
 		u = 0 // too few samples on one side to tell; the differences below still do
 	}
-	p := tr.power(a, b)
-	if len(p) < 2 {
+	if p.n < 2 {
 		return math.NaN()
 	}
-	s := successive(p)
+	s := p.deviation()
 	if tr.Kind == Counter {
 		// A straight line over an interval h misses a swing of s within it by
 		// s·h/4 at most, on average over where the edge falls by less.
+		inside := 0
+		for _, t := range tr.T {
+			if t := float64(t); t >= a && t <= b {
+				inside++
+			}
+		}
 		h := (b - a) / float64(max(1, inside))
 		return 2 * max(u/2, math.Sqrt2*s*h/4)
 	}
-	return 2 * max(u, s/math.Sqrt(float64(len(p)))*(b-a))
+	return 2 * max(u, s/math.Sqrt(float64(p.n))*(b-a))
 }
 
 // budget makes the terms of a figure, relative to it, into its Budget.

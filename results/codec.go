@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"os"
 	"reflect"
 	"runtime"
 	"slices"
@@ -42,7 +43,7 @@ type File struct {
 
 // ReadFile reads the record in a file, as [Load] does.
 func ReadFile(path string) (*Record, error) {
-	f, err := loadFile(path, nil, nil)
+	f, err := loadFile(path, nil, &memory{})
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func ReadFile(path string) (*Record, error) {
 
 // Read reads a record, as [Load] does.
 func Read(r io.Reader, name string) (*Record, error) {
-	f, err := load(r, name, nil, nil)
+	f, err := load(r, name, nil, &memory{})
 	if err != nil {
 		return nil, err
 	}
@@ -60,42 +61,40 @@ func Read(r io.Reader, name string) (*Record, error) {
 
 // ReadVerified reads records from outside, several at a time. It checks the digest
 // of each and derives its summary from its traces, whatever summary the file
-// states. Without samples the traces are empty afterwards: they are most of a record,
-// and who reads thousands of records needs memory for their figures alone. The error is
-// that of the first file that cannot be used.
-func ReadVerified(ctx context.Context, samples bool, files ...string) ([]*Record, error) {
+// states. The traces are empty afterwards: they are most of a record, and who reads
+// thousands of records needs memory for their figures alone. [ReadSamples] reads those
+// of one again; only a file that cannot be read twice, such as a pipe, keeps them. The
+// error is that of the first file that cannot be used.
+func ReadVerified(ctx context.Context, files ...string) ([]*Record, error) {
 	records, errs := make([]*Record, len(files)), make([]error, len(files))
-	one := func(name string, buf []byte) (*Record, []byte, error) {
-		f, err := loadFile(name, newDigest(), buf)
+	one := func(name string, mem *memory) (*Record, error) {
+		f, err := loadFile(name, newDigest(), mem)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if bad := f.Verify(); len(bad) > 0 {
-			return nil, nil, fmt.Errorf("%s: %s: do not use it", name, bad[0].String())
+			return nil, fmt.Errorf("%s: %s: do not use it", name, bad[0].String())
 		}
 		if f.Record.Summary, err = DeriveWithin(ctx, f.Record); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if !samples {
+		if !readOnce(name) {
 			for i := range f.Record.Runs {
 				for j := range f.Record.Runs[i].Traces {
 					f.Record.Runs[i].Traces[j].T, f.Record.Runs[i].Traces[j].V = nil, nil
 				}
 			}
 		}
-		return f.Record, f.Raw, nil
+		return f.Record, nil
 	}
 	var readers sync.WaitGroup
 	next := make(chan int)
 	for range min(runtime.GOMAXPROCS(0), len(files)) {
 		readers.Go(func() {
-			// Each file is read into the same memory: fresh memory costs a page fault every
-			// 4 KiB, which is a seventh of the time of a record.
-			var buf []byte
+			mem := &memory{dropped: true, derived: true}
 			for i := range next {
-				if records[i], buf, errs[i] = one(files[i], buf); cap(buf) > mostKept {
-					buf = nil
-				}
+				records[i], errs[i] = one(files[i], mem)
+				mem.again()
 			}
 		})
 	}
@@ -112,17 +111,78 @@ func ReadVerified(ctx context.Context, samples bool, files ...string) ([]*Record
 	return records, nil
 }
 
+// ReadSamples reads the samples of a record that [ReadVerified] read from a file. It is an
+// error if the file is another one by now.
+func ReadSamples(rec *Record, file string) error {
+	if readOnce(file) {
+		return nil // they are still there
+	}
+	f, err := loadFile(file, newDigest(), &memory{derived: true})
+	if err != nil {
+		return err
+	}
+	if bad := f.Verify(); len(bad) > 0 || f.Record.Digest.Record != rec.Digest.Record {
+		return fmt.Errorf("%s: changed while it was read: do it again", file)
+	}
+	for i := range rec.Runs {
+		rec.Runs[i].Traces = f.Record.Runs[i].Traces
+	}
+	return nil
+}
+
+// readOnce reports whether a file can be read once only, as far as its name shows: a pipe, or
+// what this process has open.
+func readOnce(file string) bool {
+	info, err := os.Lstat(file)
+	return err != nil || !info.Mode().IsRegular()
+}
+
 // LoadFile loads the record in a file, as [Load] does, opened as [OpenFile]
 // does.
-func LoadFile(path string) (*File, error) { return loadFile(path, newDigest(), nil) }
+func LoadFile(path string) (*File, error) { return loadFile(path, newDigest(), &memory{}) }
 
-func loadFile(path string, seen *seenDigest, buf []byte) (*File, error) {
+// memory is what records are read into, one after the other: fresh memory costs a page
+// fault every 4 KiB, which is a seventh of the time of a record.
+type memory struct {
+	raw     []byte
+	columns []Float // of traces, as far as it has a length
+	dropped bool    // whether the columns of a record are not used any more when the next is read
+	derived bool    // whether the summary is derived, whatever the file states: it is passed over
+}
+
+// again makes the memory ready for the next record.
+func (m *memory) again() {
+	if cap(m.raw) > mostKept {
+		m.raw = nil
+	}
+	if m.columns = m.columns[:0]; cap(m.columns) > mostKept/8 {
+		m.columns = nil
+	}
+}
+
+// column is an empty column with room for n values.
+func (m *memory) column(n int) []Float {
+	if m == nil || !m.dropped {
+		return make([]Float, 0, n)
+	}
+	if cap(m.columns)-len(m.columns) < n {
+		m.columns = make([]Float, 0, max(n, 2*cap(m.columns), 1<<12)) // the columns so far stay where they are
+	}
+	at := len(m.columns)
+	m.columns = m.columns[:at+n]
+	return m.columns[at : at : at+n]
+}
+
+func loadFile(path string, seen *seenDigest, mem *memory) (*File, error) {
 	f, err := OpenFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("results: read record: %w", err)
 	}
 	defer f.Close()
-	return load(f, path, seen, buf)
+	if mem.dropped && readOnce(path) {
+		mem = &memory{derived: mem.derived}
+	}
+	return load(f, path, seen, mem)
 }
 
 // Load reads one record, JSON or zstd-compressed JSON, whatever name (of the
@@ -137,16 +197,18 @@ func loadFile(path string, seen *seenDigest, buf []byte) (*File, error) {
 // whose time stands still or whose counter falls, and anything larger than
 // 64 MiB compressed or 256 MiB of JSON. The error names the file and the place. It
 // does not verify the digest: see [File.Verify].
-func Load(r io.Reader, name string) (*File, error) { return load(r, name, newDigest(), nil) }
+func Load(r io.Reader, name string) (*File, error) {
+	return load(r, name, newDigest(), &memory{})
+}
 
-// load takes the digest, too, for [File.Verify], unless seen is nil. Raw may be in the
-// memory of buf.
-func load(r io.Reader, name string, seen *seenDigest, buf []byte) (*File, error) {
-	raw, err := unpack(r, maxCompressed, maxRecord, buf)
+// load takes the digest, too, for [File.Verify], unless seen is nil. Raw is in mem.
+func load(r io.Reader, name string, seen *seenDigest, mem *memory) (*File, error) {
+	raw, err := unpack(r, maxCompressed, maxRecord, mem.raw)
+	mem.raw = raw
 	if err != nil {
 		return nil, fmt.Errorf("results: read %s: %w", name, err)
 	}
-	rec, err := decode(raw, seen)
+	rec, err := decode(raw, seen, mem)
 	if err != nil {
 		return nil, fmt.Errorf("results: read %s: %w", name, err)
 	}
@@ -225,12 +287,12 @@ func readJSON(in *bufio.Reader, size, most int64, buf []byte) ([]byte, error) {
 // decode reads a record of any known version. The version is read first: the
 // members of a version that is not known may mean anything. It takes the digest of the
 // record in the same walk, unless seen is nil.
-func decode(raw []byte, seen *seenDigest) (*Record, error) {
+func decode(raw []byte, seen *seenDigest, mem *memory) (*Record, error) {
 	version, err := versionOf(raw)
 	if err != nil {
 		return nil, err
 	}
-	rec, x := new(Record), &text{raw: raw, emit: seen != nil, seen: seen}
+	rec, x := new(Record), &text{raw: raw, emit: seen != nil, seen: seen, mem: mem, lengths: map[reflect.Type]int{}}
 	switch {
 	case version == SchemaVersion:
 		err = x.walk(func(x *text) error { return x.decode(reflect.ValueOf(rec).Elem()) })
@@ -362,6 +424,8 @@ var (
 	saidType  = reflect.TypeFor[SelfReported]()
 	timeType  = reflect.TypeFor[time.Time]()
 
+	summaryType = reflect.TypeFor[Summary]()
+
 	stringType = reflect.TypeFor[string]()
 )
 
@@ -402,17 +466,27 @@ func (x *text) decode(v reflect.Value) error {
 			*column = floats
 			return err
 		}
-		return x.list(func(i int) error {
-			v.Grow(1)
+		// A list is taken to be as long as the last one of its type.
+		n := x.lengths[v.Type()]
+		err := x.list(func(i int) error {
+			if i == v.Cap() {
+				v.Grow(max(1, n-i))
+			}
 			v.SetLen(i + 1)
 			return x.decode(v.Index(i))
 		})
+		if x.lengths != nil {
+			x.lengths[v.Type()] = v.Len()
+		}
+		return err
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
+		k, e := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
 		return x.object(nil, func(_ int, key string) error {
-			e := reflect.New(v.Type().Elem()).Elem()
+			e.SetZero()
 			err := x.decode(e)
-			v.SetMapIndex(reflect.ValueOf(key), e)
+			k.SetString(key)
+			v.SetMapIndex(k, e)
 			return err
 		})
 	case reflect.String:
@@ -468,6 +542,9 @@ func (x *text) decodeStruct(v reflect.Value) error {
 		}
 		seen |= 1 << i
 		field := v.FieldByIndex(ms[i].index)
+		if x.mem != nil && x.mem.derived && field.Type() == summaryType {
+			return x.skip()
+		}
 		if ms[i].read != nil {
 			return ms[i].read(x, field)
 		}
@@ -498,7 +575,7 @@ func (x *text) floats() (out []Float, err error) {
 	if x.peek() == '[' {
 		rest := x.raw[x.at:]
 		n := max(0, bytes.IndexByte(rest, ']'))
-		out = make([]Float, 0, min(n/2, bytes.Count(rest[:n], []byte{','}))+1)
+		out = x.mem.column(min(n/2, bytes.Count(rest[:n], []byte{','})) + 1)
 	}
 	err = x.list(func(int) error {
 		out = x.column(out)

@@ -207,7 +207,8 @@ func TestReadFile(t *testing.T) {
 }
 
 // TestReadVerified reads records of many sizes, packed and not, into the same memory: none
-// has anything of another, and each that was edited or damaged is refused by its name.
+// has anything of another, its samples can be read again, and each that was edited or
+// damaged is refused by its name.
 func TestReadVerified(t *testing.T) {
 	dir, random := t.TempDir(), rand.New(rand.NewPCG(5, 6))
 	var files []string
@@ -226,27 +227,39 @@ func TestReadVerified(t *testing.T) {
 		files = append(files, filepath.Join(dir, name))
 		require.NoError(t, os.WriteFile(files[i], raw, 0o644))
 	}
-	for _, samples := range []bool{true, false} {
-		records, err := ReadVerified(t.Context(), samples, files...)
+	// A file that is open already, and one whose stated summary is of another record, are
+	// read as the others are.
+	open, err := os.Open(files[2])
+	require.NoError(t, err)
+	defer open.Close()
+	files, raws = append(files, fmt.Sprintf("/dev/fd/%d", open.Fd())), append(raws, raws[2])
+	other := session(2, 7)
+	other.ID, other.Summary = "01KDYBS1CY9999999999999999", Summary{Rows: []Row{{RowKey: RowKey{Scenario: "mining", Use: "mining"}, Metrics: map[string]Figure{Power: {Value: 1e9}}}}}
+	files, raws = append(files, filepath.Join(dir, "other.json")), append(raws, sealed(t, other))
+	require.NoError(t, os.WriteFile(files[len(files)-1], raws[len(raws)-1], 0o644))
+
+	records, err := ReadVerified(t.Context(), files...)
+	require.NoError(t, err)
+	for i, got := range records {
+		want, err := Read(bytes.NewReader(raws[i]), "")
 		require.NoError(t, err)
-		for i, got := range records {
-			want, err := Read(bytes.NewReader(raws[i]), "")
-			require.NoError(t, err)
-			want.Summary = Derive(want)
-			if !samples {
-				for j := range want.Runs {
-					for k := range want.Runs[j].Traces {
-						want.Runs[j].Traces[k].T, want.Runs[j].Traces[k].V = nil, nil
-					}
-				}
+		want.Summary = Derive(want)
+		got.Summary.windows, want.Summary.windows = nil, nil
+		require.Equal(t, fmt.Sprintf("%+v", want.Node), fmt.Sprintf("%+v", got.Node))
+		require.Equal(t, want.Digest, got.Digest)
+		require.Empty(t, (&File{Raw: raws[i], Record: &Record{Schema: SchemaVersion, Summary: want.Summary}}).Check(got.Summary))
+		for _, run := range got.Runs {
+			for _, tr := range run.Traces {
+				require.True(t, len(tr.T) == 0 && len(tr.V) == 0 || i == 12, files[i])
 			}
-			got.Summary.windows, want.Summary.windows = nil, nil
-			require.Equal(t, fmt.Sprintf("%+v", want.Runs), fmt.Sprintf("%+v", got.Runs))
-			require.Equal(t, fmt.Sprintf("%+v", want.Node), fmt.Sprintf("%+v", got.Node))
-			require.Equal(t, want.Digest, got.Digest)
-			require.Empty(t, (&File{Raw: raws[i], Record: &Record{Schema: SchemaVersion, Summary: want.Summary}}).Check(got.Summary))
 		}
+		require.NoError(t, ReadSamples(got, files[i]))
+		require.Equal(t, fmt.Sprintf("%+v", want.Runs), fmt.Sprintf("%+v", got.Runs))
 	}
+	require.NoError(t, os.WriteFile(files[0], raws[1], 0o644))
+	require.ErrorContains(t, ReadSamples(records[0], files[0]), files[0]+": changed while it was read")
+	require.NoError(t, os.WriteFile(files[0], raws[0], 0o644))
+	files = files[:12]
 	for _, bad := range []struct{ name, old, new, want string }{
 		{"a digit of a column", "12345678901234566", "12345678901234568", "/runs/0: altered"},
 		{"more digits than a number has", "1234567890123456.5,", "1234567890123456.6,", "should be written 1234567890123456.5"},
@@ -258,7 +271,7 @@ func TestReadVerified(t *testing.T) {
 		i := strings.LastIndex(text, bad.old)
 		require.GreaterOrEqual(t, i, 0, bad.name)
 		require.NoError(t, os.WriteFile(files[at], []byte(text[:i]+bad.new+text[i+len(bad.old):]), 0o644))
-		_, err := ReadVerified(t.Context(), false, files...)
+		_, err := ReadVerified(t.Context(), files...)
 		require.ErrorContains(t, err, files[at], bad.name)
 		require.ErrorContains(t, err, bad.want, bad.name)
 		require.NoError(t, os.WriteFile(files[at], raws[at], 0o644))

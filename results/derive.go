@@ -74,5 +74,9 @@ func derive(e *effort) Summary {
 	d.flagAll(s, rows)
 	s.Flags = d.flagged
 	s.Validity = d.judge(s)
+	for i := range d.runs { // whose windows are kept with the summary
+		r := &d.runs[i]
+		r.traces, r.groups, r.lost = nil, nil, nil
+	}
 	return s
 }

@@ -25,6 +25,7 @@ type deriver struct {
 	control map[string]map[int]*Window // by device and round
 	speeds  map[on]speed
 	flagged []Warning
+	moves   []float64 // memory of [deriver.look]
 }
 
 // indexedRun is a run, its window, and what is searched in it.
@@ -34,7 +35,8 @@ type indexedRun struct {
 	name           string  // scenario/round
 	from, to       float64 // s, of its window
 	warmup, target Phase
-	left           bool // out of all figures: see [deriver.leaveOut]
+	uncertain      terms // of the energy of its window at the primary meter, J
+	left           bool  // out of all figures: see [deriver.leaveOut]
 	traces         map[TraceKey]*indexedTrace
 	groups         map[TraceKey][]*Trace // see [groupOf]
 	lost           map[TraceKey]bool     // of suspensions of uses that gave no result

@@ -63,6 +63,9 @@ type text struct {
 	pieces []piece           // members of the objects on the stack, as far as they were read
 	known  map[string]string // short strings by their quoted form: a record repeats a few of them many times
 
+	mem     *memory              // for columns
+	lengths map[reflect.Type]int // of the last list of a type; nil where a few values are read
+
 	members func(reflect.Type) []member // of a struct in this version of the record; nil for [membersOf]
 
 	emit  bool        // whether canon is written

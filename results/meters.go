@@ -29,7 +29,7 @@ func (d *deriver) meterRows() []MeterRow {
 		if len(counted[scenario]) == 0 {
 			continue
 		}
-		for _, src := range sources {
+		for i, src := range sources {
 			d.copied(scenario, src.Meter, src.channel, src.device)
 			var pairs []Pair
 			var rounds []int
@@ -43,7 +43,11 @@ func (d *deriver) meterRows() []MeterRow {
 					continue
 				}
 				pairs, rounds = append(pairs, Pair{float64(e), r.to - r.from}), append(rounds, r.Round)
-				each = append(each, src.within(r, r.from, r.to).scale(1/float64(e)))
+				uncertain := r.uncertain // at the primary meter, as was found out for the windows
+				if !d.metered || i > 0 {
+					uncertain = src.within(r, r.from, r.to)
+				}
+				each = append(each, uncertain.scale(1/float64(e)))
 				shortest = min(shortest, r.to-r.from)
 			}
 			t, power := typical(each), missing(Watt, whys.usual())
@@ -110,7 +114,6 @@ func (d *deriver) coverages() []Coverage {
 	for i := range d.rec.Meters {
 		m := &d.rec.Meters[i]
 		c := Coverage{Meter: m.Name, Interval: Absent(), Longest: Absent(), Share: Absent(), RoundTrip: Absent(), Readings: math.MaxInt}
-		var gaps []float64
 		var stretches []stretch
 		total := 0.0
 		h, ok := totals[m.Name]
@@ -127,15 +130,16 @@ func (d *deriver) coverages() []Coverage {
 				}
 				r.spend(2 * len(tr.T))
 				news, _ := s.news(tr)
-				between, n := news.between(r.from, r.to)
+				var n int
+				stretches, n = news.between(stretches, r.from, r.to)
 				c.Readings = min(c.Readings, n)
-				for _, s := range between {
-					gaps = append(gaps, s.length)
-				}
-				stretches = append(stretches, between...)
 			}
 		}
-		if len(gaps) > 0 {
+		if len(stretches) > 0 {
+			gaps := make([]float64, len(stretches))
+			for i, s := range stretches {
+				gaps[i] = s.length
+			}
 			median, _, _ := MedianInterval(gaps)
 			c.Interval, c.Longest = Float(median), Float(slices.Max(gaps))
 			seen := 0.0
@@ -163,10 +167,13 @@ func (d *deriver) coverages() []Coverage {
 // in a window, in s.
 type stretch struct{ length, inside float64 }
 
-// between returns the spans between good readings from the last before second
-// a to the first after b, and how many readings lie inside.
-func (tr *Trace) between(a, b float64) (spans []stretch, inside int) {
-	for i := range tr.T {
+// between adds to spans those between good readings from the last before second
+// a to the first after b, and returns how many readings lie inside.
+func (tr *Trace) between(spans []stretch, a, b float64) (_ []stretch, inside int) {
+	first := max(0, tr.every(1, 0).after(a)-1)
+	last := min(len(tr.T), tr.every(1, 0).after(b)+1)
+	spans = slices.Grow(spans, last-first)
+	for i := first; i < last; i++ {
 		t := float64(tr.T[i])
 		if t >= a && t <= b && !tr.V[i].IsAbsent() {
 			inside++

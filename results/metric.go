@@ -315,7 +315,8 @@ func (d *deriver) target(m map[string]Figure, ws []*Window) {
 // binomial probability of missing the median stays within 5 %. Fewer than six
 // values have none: the bounds are NaN. xs is not changed.
 func MedianInterval(xs []float64) (median, low, high float64) {
-	s := slices.Sorted(slices.Values(xs))
+	s := slices.Clone(xs)
+	slices.Sort(s)
 	n := len(s)
 	if n == 0 {
 		return math.NaN(), math.NaN(), math.NaN()

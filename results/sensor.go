@@ -36,7 +36,7 @@ const (
 // look finds out how a channel moves over the runs of a session.
 func (d *deriver) look(meter string, c Channel) sensor {
 	s := sensor{Channel: c, meter: meter, key: MeterKey(meter, c.Name), step: math.NaN(), pace: math.NaN(), value: math.NaN()}
-	var seen []float64
+	seen := d.moves[:0]
 	most, idle, loaded := 0.0, false, false
 	for i := range d.runs {
 		r := &d.runs[i]
@@ -70,6 +70,7 @@ func (d *deriver) look(meter string, c Channel) sensor {
 			}
 		}
 	}
+	d.moves = seen
 	s.step, s.values = grid(seen, c.Kind == Gauge, most)
 	s.blind = c.Kind == Gauge && s.values == 1 && c.Origin == Measured && idle && loaded && s.resolution() <= fineStep*most
 	return s

@@ -210,38 +210,63 @@ func (tr *Trace) AddLevel(t, v Float, err error) {
 // At returns the value of the trace at second t, interpolated linearly
 // between the two samples around it. It is absent where t lies outside the
 // samples or in a gap.
-func (tr *Trace) At(t float64) Float {
-	n := len(tr.T)
-	if len(tr.V) != n {
-		return Absent()
-	}
-	lo := sort.Search(n, func(i int) bool { return float64(tr.T[i]) > t }) // first sample later than t
-	if lo > 0 && float64(tr.T[lo-1]) == t {
-		return tr.V[lo-1]
-	}
-	if lo == 0 || lo == n {
-		return Absent()
-	}
-	t0, t1 := float64(tr.T[lo-1]), float64(tr.T[lo])
-	v0, v1 := float64(tr.V[lo-1]), float64(tr.V[lo])
-	return Float(v0 + (v1-v0)*((t-t0)/(t1-t0)))
-}
+func (tr *Trace) At(t float64) Float { return tr.every(1, 0).at(t) }
 
 // Over returns what the trace accumulated from second a to second b: the
 // difference of a counter, the trapezoidal integral of a gauge over its
 // samples and the interpolated edges. It is absent unless samples stand on
 // both sides of each edge (or on it) and no gap lies between.
-func (tr *Trace) Over(a, b float64) Float {
-	va, vb := tr.At(a), tr.At(b)
+func (tr *Trace) Over(a, b float64) Float { return tr.every(1, 0).over(a, b) }
+
+// samples are some of a trace: from the first on, every step-th.
+type samples struct {
+	*Trace
+	step, first, n int
+}
+
+func (tr *Trace) every(step, first int) samples {
+	return samples{tr, step, first, max(0, len(tr.T)-first+step-1) / step}
+}
+
+func (s samples) sample(i int) (t, v float64) {
+	i = s.first + i*s.step
+	return float64(s.T[i]), float64(s.V[i])
+}
+
+// after is the number of the first sample later than t.
+func (s samples) after(t float64) int {
+	return sort.Search(s.n, func(i int) bool { return float64(s.T[s.first+i*s.step]) > t })
+}
+
+// at is [Trace.At].
+func (s samples) at(t float64) Float {
+	if len(s.V) != len(s.T) {
+		return Absent()
+	}
+	later := s.after(t)
+	if later == 0 {
+		return Absent()
+	}
+	t0, v0 := s.sample(later - 1)
+	if t0 == t {
+		return Float(v0)
+	}
+	if later == s.n {
+		return Absent()
+	}
+	t1, v1 := s.sample(later)
+	return Float(v0 + (v1-v0)*((t-t0)/(t1-t0)))
+}
+
+// over is [Trace.Over].
+func (s samples) over(a, b float64) Float {
+	va, vb := s.at(a), s.at(b)
 	if va.IsAbsent() || vb.IsAbsent() || !(b > a) {
 		return Absent()
 	}
 	sum, t0, v0 := 0.0, a, float64(va)
-	for i, t := range tr.T {
-		t, v := float64(t), float64(tr.V[i])
-		if t <= a {
-			continue
-		}
+	for i := s.after(a); i < s.n; i++ {
+		t, v := s.sample(i)
 		if t >= b {
 			break
 		}
@@ -251,7 +276,7 @@ func (tr *Trace) Over(a, b float64) Float {
 		sum += (t - t0) * (v + v0) / 2
 		t0, v0 = t, v
 	}
-	if tr.Kind == Counter {
+	if s.Kind == Counter {
 		return vb - va
 	}
 	return Float(sum + (b-t0)*(float64(vb)+v0)/2)

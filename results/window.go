@@ -51,7 +51,8 @@ func (d *deriver) measure() {
 			Work: Absent(), CPU: Absent(), Clock: Absent(), idle: Absent(), halts: r.halts(r.from, r.to),
 		}
 		w.Energy, w.why = d.energy(r, r.from, r.to)
-		w.uncertain = d.head.within(r, r.from, r.to)
+		r.uncertain = d.head.within(r, r.from, r.to)
+		w.uncertain = r.uncertain
 		if slices.ContainsFunc(w.halts, func(h halt) bool { return h.who == MachineSuspended }) {
 			w.Energy, w.why = Absent(), Because(Slept)
 		}

@@ -30,11 +30,11 @@ func (a *against) flags(cmd *cobra.Command) {
 	a.money.flags(cmd)
 }
 
-// load reads records, with their samples or without, compares them, and adds what they
+// load reads records, compares them, and adds what they
 // earn if there is a price sheet, with the flags that reproduce that. A file that cannot
 // be used is an error, because it would change the comparison.
-func (a *against) load(ctx context.Context, stdin io.Reader, samples bool, files []string) (p report.Page, again []string, err error) {
-	if p.Records, err = results.ReadVerified(ctx, samples, files...); err != nil {
+func (a *against) load(ctx context.Context, stdin io.Reader, files []string) (p report.Page, again []string, err error) {
+	if p.Records, err = results.ReadVerified(ctx, files...); err != nil {
 		return p, nil, exit{exitData, err}
 	}
 	p.Comparison, err = compare.New(ctx, p.Records, files, compare.Options{Reference: a.reference, Margin: a.margin, Seed: a.seed})
@@ -72,7 +72,7 @@ tell them apart, with a warning; if nothing does, it is an error.`,
   perwatt compare *.json --format bench | benchstat -row .name -col node /dev/stdin`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			page, _, err := a.load(cmd.Context(), cmd.InOrStdin(), false, files)
+			page, _, err := a.load(cmd.Context(), cmd.InOrStdin(), files)
 			if err != nil {
 				return err
 			}

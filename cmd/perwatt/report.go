@@ -46,9 +46,14 @@ a column of their own, one header, no cell that is a formula.`,
 			default:
 				return usagef("-o %q: must end in .html, .md, .csv or .pdf", out)
 			}
-			page, how, err := a.load(cmd.Context(), cmd.InOrStdin(), true, files)
+			page, how, err := a.load(cmd.Context(), cmd.InOrStdin(), files)
 			if err != nil {
 				return err
+			}
+			for _, i := range report.Traced(page) {
+				if err := results.ReadSamples(page.Records[i], files[i]); err != nil {
+					return exit{exitData, err}
+				}
 			}
 			warn(cmd, page.Comparison)
 			again := append([]string{"perwatt", "report"}, files...)

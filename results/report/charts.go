@@ -246,33 +246,63 @@ func candidatesByRecord(p Page) map[string]string {
 // The most candidates with a trace.
 const traceCandidates = 4
 
-// traceCharts plot a run of each candidate, at a use that it is ranked by.
-func traceCharts(p Page) (out []picture) {
+// tracedRun is a run that is drawn: of a record by its number, at a use that its candidate
+// is ranked by.
+type tracedRun struct {
+	record    int
+	candidate string
+	run       *results.Run
+	use       *results.Use
+}
+
+// tracedRuns are those of the first candidates, one each.
+func tracedRuns(p Page) (out []tracedRun) {
 	of := candidatesByRecord(p)
-	drawnOf := map[string]bool{}
+	drawn := map[string]bool{}
 	for n, r := range p.Records {
 		candidate, known := of[r.ID]
-		if !known || drawnOf[candidate] || len(out) >= traceCandidates {
+		if len(out) == traceCandidates {
+			break
+		}
+		if !known || drawn[candidate] {
 			continue
 		}
 		if run, use := shownRun(p.Comparison, r, candidate); run != nil {
-			drawnOf[candidate] = true
-			c := chart.Trace{
-				Head:  chart.Head{ID: fmt.Sprintf("trace%d", n), Title: fmt.Sprintf("%s, %s, round %d", results.Line(candidate, 40), results.Line(run.Scenario, 40), run.Round), Empty: "no meter was read"},
-				Power: chart.Signal{Axis: chart.AxisOf("power", results.Watt)}, Rate: chart.Signal{Axis: chart.AxisOf(results.Line(use.Use, 30)+" rate", use.Unit.Per(results.Second))},
-			}
-			t0 := float64(run.Anchor.T)
-			if head := r.Summary.PrimaryMeter; head != nil {
-				c.Power.Points = slopes(run, head, t0)
-			}
-			if tr := run.Trace(use.Key(results.TraceWork)); tr != nil {
-				c.Rate.Points = sampled(tr, t0)
-			}
-			for _, ph := range run.Phases {
-				c.Spans = append(c.Spans, chart.Span{From: float64(ph.From) - t0, To: float64(ph.To) - t0, Name: ph.Name, Window: ph.Name == results.PhaseMeasure})
-			}
-			out = append(out, pictured(c.Head, c)...)
+			drawn[candidate] = true
+			out = append(out, tracedRun{n, candidate, run, use})
 		}
+	}
+	return out
+}
+
+// Traced are the numbers of the records of which a page draws a run, and needs the
+// samples.
+func Traced(p Page) (out []int) {
+	for _, t := range tracedRuns(p) {
+		out = append(out, t.record)
+	}
+	return out
+}
+
+// traceCharts plot a run of each candidate.
+func traceCharts(p Page) (out []picture) {
+	for _, t := range tracedRuns(p) {
+		run := t.run
+		c := chart.Trace{
+			Head:  chart.Head{ID: fmt.Sprintf("trace%d", t.record), Title: fmt.Sprintf("%s, %s, round %d", results.Line(t.candidate, 40), results.Line(run.Scenario, 40), run.Round), Empty: "no meter was read"},
+			Power: chart.Signal{Axis: chart.AxisOf("power", results.Watt)}, Rate: chart.Signal{Axis: chart.AxisOf(results.Line(t.use.Use, 30)+" rate", t.use.Unit.Per(results.Second))},
+		}
+		t0 := float64(run.Anchor.T)
+		if head := p.Records[t.record].Summary.PrimaryMeter; head != nil {
+			c.Power.Points = slopes(run, head, t0)
+		}
+		if tr := run.Trace(t.use.Key(results.TraceWork)); tr != nil {
+			c.Rate.Points = sampled(tr, t0)
+		}
+		for _, ph := range run.Phases {
+			c.Spans = append(c.Spans, chart.Span{From: float64(ph.From) - t0, To: float64(ph.To) - t0, Name: ph.Name, Window: ph.Name == results.PhaseMeasure})
+		}
+		out = append(out, pictured(c.Head, c)...)
 	}
 	return out
 }

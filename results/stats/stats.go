@@ -206,22 +206,23 @@ func Estimates(seed uint64, figures ...Sessions) []Estimate {
 	for n, of := range alike {
 		src := rand.NewPCG(seed, resamples) // #nosec G404 -- resampling gives the same interval for the same samples
 		taken := make([]int, n)
-		logs := make([][]float64, len(of))
-		for range resamples {
+		logs := make([]float64, len(of)*resamples) // of each figure in turn
+		for r := range resamples {
 			for j := range taken {
 				taken[j] = below(src, n)
 			}
 			for k, i := range of {
 				var sum Pair
+				sessions := units[i]
 				for _, j := range taken {
-					sum = plus(sum, units[i][j])
+					sum = plus(sum, sessions[j])
 				}
-				logs[k] = append(logs[k], math.Log(sum.Num/sum.Den/out[i].Value))
+				logs[k*resamples+r] = math.Log(sum.Num / sum.Den / out[i].Value)
 			}
 		}
 		free := float64(n - 1)
 		for k, i := range of {
-			out[i].Variance, out[i].Freedom = stat.Variance(logs[k], nil)*float64(n)/free, free
+			out[i].Variance, out[i].Freedom = stat.Variance(logs[k*resamples:(k+1)*resamples], nil)*float64(n)/free, free
 		}
 	}
 	return out

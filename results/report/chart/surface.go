@@ -352,14 +352,17 @@ func (p *placer) takeFree(b box) bool {
 // free takes b and the line that leads to it, if b is free and the line leaves all
 // labels free.
 func (p *placer) free(b box, leader []float64, onGuides bool) bool {
+	if !onGuides && slices.ContainsFunc(p.guides, b.meets) || slices.ContainsFunc(p.taken, b.meets) {
+		return false
+	}
 	var line []box
 	if len(leader) == 4 {
 		line = along(leader[0], leader[1], leader[2], leader[3])
 	}
-	if slices.ContainsFunc(line, func(l box) bool { return slices.ContainsFunc(p.labels, l.meets) }) ||
-		!onGuides && slices.ContainsFunc(p.guides, b.meets) || !p.takeFree(b) {
+	if slices.ContainsFunc(line, func(l box) bool { return slices.ContainsFunc(p.labels, l.meets) }) {
 		return false
 	}
+	p.take(b)
 	p.take(line...)
 	p.labels = append(p.labels, b)
 	return true
@@ -399,6 +402,7 @@ func (s *surface) broken(g guide) {
 // along are boxes on the line between two points.
 func along(x0, y0, x1, y1 float64) (out []box) {
 	n := int(min(math.Hypot(x1-x0, y1-y0)/4, 300)) + 1
+	out = make([]box, 0, n+1)
 	for i := range n + 1 {
 		f := float64(i) / float64(n)
 		x, y := x0+(x1-x0)*f, y0+(y1-y0)*f
