@@ -14,13 +14,15 @@ import (
 	"github.com/perwatt/perwatt/harness/fleet"
 	"github.com/perwatt/perwatt/harness/fleet/fleettest"
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/resultstest"
 	"github.com/perwatt/perwatt/results/store"
 )
 
 // BenchmarkGrowth shows how a measurement grows with its nodes: what the scheduler takes of
 // an engine that answers at once, and what collecting takes where all records came while
-// nobody watched, into a real store. The jobs take no time, so that the times are ours
-// alone. One iteration is a fleet: -benchtime 1x.
+// nobody watched, into a real store: each of idling and mining in two rounds, at an outlet
+// that was read every second. The jobs take no time, so that the times are ours alone. One
+// iteration is a fleet: -benchtime 1x.
 func BenchmarkGrowth(b *testing.B) {
 	for _, nodes := range []int{100, 1000, 10_000} {
 		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
@@ -35,7 +37,7 @@ func growth(b *testing.B, nodes int) {
 	st, err := store.Open(b.TempDir())
 	require.NoError(b, err)
 	keep := func(f *results.File) error { _, err := st.Take(f, false); return err }
-	e := fleettest.New(nodes, nil)
+	e := fleettest.New(nodes, func(string, int) fleettest.Job { return fleettest.Job{Write: metered} })
 	began, cpu := time.Now(), processor()
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
@@ -74,6 +76,16 @@ func growth(b *testing.B, nodes int) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	b.ReportMetric(float64(m.Sys)/1e6, "MB") // of the whole process, with the simulated engine
+}
+
+// metered writes a record of a size that nodes send in place of a simulated one.
+func metered(job fleet.Job, simulated *results.Record) error {
+	n := resultstest.Server(job.Node.Name, 1)
+	n.Only = []string{"idle", "mining"}
+	rec := resultstest.Session(n, 1, 2, 1)
+	rec.ID, rec.Start, rec.End, rec.Plan.Fleet = simulated.ID, simulated.Start, simulated.End, simulated.Plan.Fleet
+	_, err := fleettest.Write(job.Dir, rec)
+	return err
 }
 
 // processor is the CPU time of this process, in s.
