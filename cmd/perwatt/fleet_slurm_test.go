@@ -137,7 +137,13 @@ func TestFleetSlurm(t *testing.T) {
 	require.Contains(t, said.String(), "fleet resume")
 
 	second, said := start("resume", "acceptance", "--period", "500ms")
-	// The controller gives a node up that does not answer.
+	// The suite of engines, without a shared file system, on a node that is as it should be: meanwhile the
+	// controller gives up n3, which does not answer.
+	t.Run("unshared", func(t *testing.T) {
+		e, err := slurm.New(slurm.Options{Fleet: "suite", Dir: store, Nodes: "n5", Binary: perwatt, Unshared: true})
+		require.NoError(t, err)
+		fleettest.TestEngine(t, fleettest.Suite{Engine: e, Dir: t.TempDir(), Args: brief, Long: append(slices.Clone(brief), "--rounds=10000"), Period: 200 * time.Millisecond})
+	})
 	await("n3 is down", func() bool {
 		out, _ := exec.Command("sinfo", "-h", "-n", "n3", "-o", "%T").Output()
 		return strings.HasPrefix(string(out), "down")
@@ -231,11 +237,4 @@ func TestFleetSlurm(t *testing.T) {
 	}
 	require.True(t, ends[0].Before(ends[1]), "they measure side by side")
 	require.Len(t, ids, 1, "they have one job")
-
-	// The suite of engines, without a shared file system, on a node that is as it should be.
-	t.Run("unshared", func(t *testing.T) {
-		e, err := slurm.New(slurm.Options{Fleet: "suite", Dir: store, Nodes: "n5", Binary: perwatt, Unshared: true})
-		require.NoError(t, err)
-		fleettest.TestEngine(t, fleettest.Suite{Engine: e, Dir: t.TempDir(), Args: brief, Long: append(slices.Clone(brief), "--rounds=10000"), Period: 200 * time.Millisecond})
-	})
 }
