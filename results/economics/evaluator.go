@@ -21,6 +21,8 @@ var (
 	daily    = Unit{"$/day", 1 / Day}
 	dollars  = Unit{"$", 1}
 	running  = Unit{"$/1000 h", 1 / (1000 * Hour)}
+
+	difficulties = Unit{"T", 1e12}
 )
 
 // Evaluate computes what each candidate earns and costs at each use. A missing
@@ -28,7 +30,7 @@ var (
 // it. Candidates keep their order: nothing is ranked.
 func Evaluate(candidates []Candidate, p Prices, asOf time.Time) Result {
 	e := &evaluator{Result: Result{AsOf: asOf, Questions: []Question{}, Banner: p.banner(asOf), Warnings: p.Warnings(asOf), inputs: map[string]Input{}, prices: &p}, p: &p, ids: map[string]int{}, unfit: map[string]Figure{}}
-	e.price()
+	e.sheet()
 	var mining, plates, training []use
 	trained := false
 	for _, c := range candidates {
@@ -138,8 +140,8 @@ func (e *evaluator) has(part string) bool {
 	return false
 }
 
-// price makes inputs of the prices.
-func (e *evaluator) price() {
+// sheet makes inputs of the prices.
+func (e *evaluator) sheet() {
 	for _, x := range e.p.Sheet {
 		f := bare(results.Figure{Value: results.Float(x.Value), Low: results.Float(x.Low), High: results.Float(x.High), Unit: results.Unit(x.Unit)})
 		e.inputs[x.Key] = Input{x.Key, f, x.AsOf.Format(time.DateOnly), x.Source, true}
@@ -267,4 +269,27 @@ func (e *evaluator) of(u use, table, column string, unit Unit, formula string, f
 	return e.add(Figure{
 		ID: id(table, u.row(), column), Table: table, Figure: interval(m.Value, m.Low, m.High, unit), Unfit: u.metric.Unfit, UnfitWhy: u.metric.UnfitWhy, Formula: formula, Inputs: append(slices.Clone(keys), u.metric.ID),
 	}, u.watts, unknown)
+}
+
+// column adds a figure of [columnOf], which follows prices that are tried.
+func (e *evaluator) column(u use, table, column string, unit Unit, formula string, keys ...string) Cell {
+	f := e.of(u, table, column, unit, formula, u.column(columnIn(table, column)), keys...)
+	e.follow(u, f.ID, column)
+	return Cell{Figure: f}
+}
+
+// price adds a price beside the figures of a use, which follows as well.
+func (e *evaluator) price(u use, table string, unit Unit, formula string, keys ...string) Cell {
+	const column = "now"
+	c := e.number(table, u.row(), column, unit, formula, u.column(columnIn(table, column))(u.value()), noWatts, unknown, keys...)
+	e.follow(u, c.Figure.ID, column)
+	return c
+}
+
+// single is column for a figure without the interval of the metric. otherwise is as in
+// [evaluator.number].
+func (e *evaluator) single(u use, table, column string, unit Unit, formula string, otherwise results.Reason, keys ...string) Cell {
+	c := e.number(table, u.row(), column, unit, formula, u.column(columnIn(table, column))(u.value()), u.watts, otherwise, keys...)
+	e.follow(u, c.Figure.ID, column)
+	return c
 }

@@ -8,13 +8,17 @@ import (
 	"github.com/perwatt/perwatt/results"
 )
 
-// Model is what a page needs to compute the ledgers and investments of a result
-// again at other prices.
+// Model is what a page needs to compute figures of a result
+// again at other prices, and what else depends on prices.
 type Model struct {
 	Prices  []ModelPrice           `json:"prices"`  // that a use depends on, in the order of the keys
-	Columns map[string]ModelColumn `json:"columns"` // of the ledgers and investments
+	Columns map[string]ModelColumn `json:"columns"` // by the names of [columnOf]
+	Tables  map[string][]string    `json:"tables"`  // their columns
 	Rows    []ModelRow             `json:"rows"`
-	Left    int                    `json:"-"` // uses beyond the limit
+	Answers map[string][]Option    `json:"answers"` // what the questions choose from, by table
+	Still   map[string]StillFigure `json:"still"`   // figures in the answers that do not follow
+	Depend  map[string][]int       `json:"depend"`  // of a table, the prices on which its figures depend
+	Left    int                    `json:"-"`       // uses beyond the limit
 }
 
 // ModelPrice is a price of the sheet, or the mean of the hourly series. Numbers are
@@ -31,50 +35,61 @@ type ModelPrice struct {
 	Help   string  `json:"-"`
 }
 
-// ModelColumn is a column: its unit, and whether its figures have the interval of
-// the metric.
+// StillFigure is a figure that stays as priced, and the prices on which it depends.
+type StillFigure struct {
+	results.Figure `json:"-"`
+	Value          results.Float `json:"Value"`
+	Low            results.Float `json:"Low"`
+	High           results.Float `json:"High"`
+	On             []int         `json:"on"`
+}
+
+// ModelColumn is a column: its unit, whether its figures have the interval of the metric,
+// whether it is a price, and the limits in SI units beyond which tables leave a figure out, absent for none.
 type ModelColumn struct {
-	Unit   string  `json:"unit"`
-	Factor float64 `json:"factor"` // of Unit, to SI
-	Spans  bool    `json:"spans"`
+	Unit   string        `json:"unit"`
+	Factor float64       `json:"factor"` // of Unit, to SI
+	Spans  bool          `json:"spans"`
+	Price  bool          `json:"price"` // it rests on no watts
+	Low    results.Float `json:"low"`
+	High   results.Float `json:"high"`
 }
 
 // ModelRow is one use of one machine, in SI units.
 type ModelRow struct {
-	Ledger     string           `json:"ledger"`               // ID of a figure, with * for the column
-	Investment string           `json:"investment,omitempty"` // likewise; empty without one
-	Kind       Kind             `json:"kind"`
-	Metric     [4]results.Float `json:"metric"`   // value, low, high, and what the instrument adds, as a part
-	Measured   bool             `json:"measured"` // an instrument measured the watts
-	Counts     bool             `json:"counts"`   // a verdict may rest on them
-	Gains      bool             `json:"gains"`    // … also a gain: no part of the node is left out
-	Terms      []results.Float  `json:"terms"`    // by [Term]
-	From       map[Term]int     `json:"from"`     // of a term, the index of its price
-	BreakEven  ModelColumn      `json:"breakEven"`
-	Crossover  string           `json:"crossover,omitempty"` // ID of the price of training at which it has the margin of mining
-	Against    int              `json:"against"`             // … of this row
-	Crossed    bool             `json:"crossed"`             // the watts of both were measured
-	Limits     [2]float64       `json:"limits"`              // of the price at which it breaks even, beyond which tables leave it out
+	IDs       []string           `json:"ids"` // of its figures, with * for the column: one for each table
+	Kind      Kind               `json:"kind"`
+	Metric    [4]results.Float   `json:"metric"`              // value, low, high, and what the instrument adds, as a part
+	Parts     [][4]results.Float `json:"parts,omitempty"`     // of a co-run, likewise: see [coRunOf]
+	Measured  bool               `json:"measured"`            // an instrument measured the watts
+	Counts    bool               `json:"counts"`              // a verdict may rest on them
+	Gains     bool               `json:"gains"`               // … also a gain: no part of the node is left out
+	Terms     []results.Float    `json:"terms"`               // by [Term]
+	From      map[Term]int       `json:"from"`                // of a term, the index of its price
+	Sale      ModelColumn        `json:"sale"`                // of the price at which it breaks even
+	Crossover string             `json:"crossover,omitempty"` // ID of the price of training at which it has the margin of mining
+	Against   int                `json:"against"`             // … of this row
+	Crossed   bool               `json:"crossed"`             // the watts of both were measured
 
-	Candidate string        `json:"-"`
-	Product   string        `json:"-"` // how it is sold
-	Published bool          `json:"-"` // by its maker, instead of measured
-	Verdict   Profitability `json:"-"` // on the margin as priced
-	Source    Figure        `json:"-"` // the metric
+	Ledger     string        `json:"-"` // of IDs; empty without one
+	Investment string        `json:"-"` // likewise
+	Candidate  string        `json:"-"`
+	Product    string        `json:"-"` // how it is sold
+	Published  bool          `json:"-"` // by its maker, instead of measured
+	Verdict    Profitability `json:"-"` // on the margin as priced
+	Source     Figure        `json:"-"` // the metric
 }
 
-// evaluated is a use in the tables, by the IDs of its figures.
+// evaluated is a use in the tables.
 type evaluated struct {
 	use
-	ledger, investment string
+	ids                []string  // of its figures, with * for the column: one for each table
+	parts              []measure // of a co-run, see [coRunOf]
+	left               *Figure   // of a co-run: on which its verdict rests
+	ledger, investment string    // of ids; empty without one
 	verdict            Profitability
 	crossover          string // of training: the ID of the price at which it has the margin of mining
 	against            int    // … the index of the mining with the highest margin; −1 for none
-}
-
-// InvestmentColumns are the columns of the investments; the others are of the ledgers.
-func InvestmentColumns() []string {
-	return []string{"capex", "machine", "cash", "payback", "npv", "irr"}
 }
 
 // starred is the ID of a figure with * in place of its column.
@@ -83,25 +98,30 @@ func starred(id, column string) string {
 	return id[:i] + "/*" + id[i+1+len(column):]
 }
 
-// invest notes the ID of the capex of a use whose ledger is there.
-func (e *evaluator) invest(u use, capex string) {
-	for i := range e.uses {
-		if of := &e.uses[i]; of.row() == u.row() && of.kind == u.kind && of.investment == "" && !of.published {
-			of.investment = starred(capex, "capex")
-			return
-		}
+// find is the index of a use, which is there once; −1 for none.
+func (e *evaluator) find(u use) int {
+	return slices.IndexFunc(e.uses, func(of evaluated) bool {
+		return of.row() == u.row() && of.kind == u.kind && of.published == u.published && of.metric.ID == u.metric.ID && len(of.parts) == 0
+	})
+}
+
+// follow notes that a figure of a use is one of [columnOf].
+func (e *evaluator) follow(u use, figure, column string) {
+	i := e.find(u)
+	if i < 0 {
+		i = len(e.uses)
+		e.uses = append(e.uses, evaluated{use: u, against: -1})
+	}
+	of := &e.uses[i]
+	if id := starred(figure, column); !slices.Contains(of.ids, id) {
+		of.ids = append(of.ids, id)
 	}
 }
 
 // cross notes the price at which a use of training has the margin of a use of mining,
 // if that has the highest margin so far.
 func (e *evaluator) cross(u, m use, id string) {
-	find := func(u use) int {
-		return slices.IndexFunc(e.uses, func(of evaluated) bool {
-			return of.row() == u.row() && of.kind == u.kind && of.published == u.published
-		})
-	}
-	i, j := find(u), find(m)
+	i, j := e.find(u), e.find(m)
 	if i < 0 || j < 0 {
 		return
 	}
@@ -111,29 +131,76 @@ func (e *evaluator) cross(u, m use, id string) {
 	}
 }
 
-// columns are those of ledgers and investments; that of break-even differs by use.
-var columns = map[string]ModelColumn{
-	"revenue": ledgerColumn, "power": ledgerColumn, "after-power": ledgerColumn, "operations": ledgerColumn, "capital": ledgerColumn, "margin": ledgerColumn,
-	"daily":   {daily.Name, daily.Factor, true},
-	"machine": {dollars.Name, dollars.Factor, false},
-	"capex":   {perMW.Name, perMW.Factor, false}, "cash": {yearlyMW.Name, yearlyMW.Factor, false}, "payback": {years[0].Name, years[0].Factor, false},
-	"npv": {perMW.Name, perMW.Factor, false}, "irr": {yearly[0].Name, yearly[0].Factor, false},
+// columnIn is the name by which [columnOf] and [coRunOf] know a column of a table.
+func columnIn(table, column string) string {
+	if slices.Contains(followed[table], column) {
+		return column
+	}
+	return table + "/" + column
 }
 
-var ledgerColumn = ModelColumn{perMWh.Name, perMWh.Factor, true}
-
-// breakEvenColumn is that of the price at which a use just pays.
-func (u use) breakEvenColumn() ModelColumn {
-	if Mines(u.kind) {
-		return ledgerColumn
+// followed are the columns of the tables that follow prices that are tried, by the names
+// of [columnOf] and [coRunOf].
+var followed = func() map[string][]string {
+	ledger := []string{"revenue", "power", "after-power", "operations", "capital", "margin", "daily", "break-even"}
+	invested := []string{"capex", "machine", "cash", "payback", "npv", "irr"}
+	return map[string][]string{
+		"mining": ledger, "mining-published": ledger, "training": ledger, "mining-investment": invested, "training-investment": invested, "grow": {"capex", "payback"},
+		"hashprice": {"hashprice/cash", "hashprice/margin", "hashprice/now"}, "bitcoin": {"bitcoin/cost", "bitcoin/now"},
+		"squeeze": {"squeeze/growth", "squeeze/difficulty", "squeeze/after", "squeeze/share"}, "work": {"work/power", "work/operations", "work/capital", "work/all", "work/rent"},
+		"retrofit": {"retrofit/cash", "retrofit/rent", "retrofit/now", "retrofit/payback"}, "mullet": {"mullet/earn", "mullet/power", "mullet/forgone", "mullet/left"},
 	}
-	return ModelColumn{u.sale.Name, u.sale.Factor, false}
+}()
+
+// columns are those of followed. One without a unit has that in which the use is sold,
+// and its limits.
+var columns = map[string]ModelColumn{
+	"revenue": spans(perMWh), "power": spans(perMWh), "after-power": spans(perMWh), "operations": spans(perMWh), "capital": spans(perMWh), "margin": spans(perMWh), "daily": spans(daily),
+	"break-even": {Spans: true, Low: results.Absent(), High: results.Absent()}, "machine": exactly(dollars), "capex": exactly(perMW), "cash": exactly(yearlyMW), "payback": exactly(years[0]), "npv": exactly(perMW), "irr": exactly(yearly[0]),
+	"hashprice/cash": spans(quoted("hashprice")).within("hashprice"), "hashprice/margin": spans(quoted("hashprice")).within("hashprice"), "hashprice/now": price(quoted("hashprice")),
+	"bitcoin/cost": spans(perBTC).within("bitcoin_price"), "bitcoin/now": price(perBTC),
+	"squeeze/growth": spans(percent), "squeeze/difficulty": spans(difficulties), "squeeze/after": exactly(years[0]), "squeeze/share": spans(percent),
+	"work/power": spans(Unit{}), "work/operations": spans(Unit{}), "work/capital": spans(Unit{}), "work/all": spans(Unit{}), "work/rent": spans(Unit{}),
+	"retrofit/cash": spans(perMWh), "retrofit/rent": spans(quoted("colocation_price")).within("colocation_price"), "retrofit/now": price(quoted("colocation_price")), "retrofit/payback": exactly(years[0]),
+	"mullet/earn": spans(running), "mullet/power": spans(running), "mullet/forgone": spans(running), "mullet/left": spans(running),
+}
+
+func exactly(u Unit) ModelColumn {
+	return ModelColumn{Unit: u.Name, Factor: u.Factor, Low: results.Absent(), High: results.Absent()}
+}
+
+func price(u Unit) ModelColumn {
+	c := exactly(u)
+	c.Price = true
+	return c
+}
+
+func spans(u Unit) ModelColumn {
+	c := exactly(u)
+	c.Spans = true
+	return c
+}
+
+func (c ModelColumn) within(key string) ModelColumn {
+	l := priced(key)
+	c.Low, c.High = results.Float(l.low), results.Float(l.high)
+	return c
+}
+
+// saleColumn is the column of the price at which a use just pays, which differs by use,
+// and whether it spans, as the power price of mining does and a price of training not.
+func (u use) saleColumn() ModelColumn {
+	l, unit := priced("power_price"), perMWh
+	if !Mines(u.kind) {
+		l, unit = u.priced(), u.sale
+	}
+	return ModelColumn{Unit: unit.Name, Factor: unit.Factor, Spans: Mines(u.kind), Low: results.Float(l.low), High: results.Float(l.high)}
 }
 
 // Model returns the model of a result with so many uses at most, the measured ones
 // first.
 func (r *Result) Model(most int) Model {
-	m := Model{Prices: []ModelPrice{}, Columns: columns, Rows: []ModelRow{}}
+	m := Model{Prices: []ModelPrice{}, Columns: columns, Tables: followed, Rows: []ModelRow{}, Depend: map[string][]int{}, Answers: map[string][]Option{}, Still: map[string]StillFigure{}}
 	var order []evaluated
 	place := map[int]int{} // of a use in the order
 	for _, published := range []bool{false, true} {
@@ -161,21 +228,20 @@ func (r *Result) Model(most int) Model {
 		}
 	}
 	for _, u := range order {
+		watts, unfit := u.watts, u.metric.Unfit
+		if u.left != nil {
+			watts, unfit = u.left.Provenance, u.left.Unfit
+		}
 		row := ModelRow{
-			Ledger: u.ledger, Investment: u.investment, Kind: u.kind, Measured: measuredWatts(u.watts),
-			Counts: isMeasured(u.watts) && u.metric.Unfit == "", Gains: !partial(u.watts.Boundary), From: map[Term]int{}, BreakEven: u.breakEvenColumn(),
+			IDs: u.ids, Ledger: u.ledger, Investment: u.investment, Kind: u.kind, Metric: inModel(measuredBy(u.metric.Figure)), Measured: measuredWatts(watts),
+			Counts: isMeasured(watts) && unfit == "", Gains: !partial(watts.Boundary), From: map[Term]int{}, Sale: u.saleColumn(),
 			Candidate: u.candidate, Product: u.product, Published: u.published, Verdict: u.verdict, Source: u.metric,
+		}
+		for _, p := range u.parts {
+			row.Parts = append(row.Parts, inModel(p))
 		}
 		if at, ok := place[u.against]; ok && at < len(order) {
 			row.Crossover, row.Against, row.Crossed = u.crossover, at, measuredWatts(u.watts) && (!isMeasured(u.watts) || measuredWatts(order[at].watts))
-		}
-		l := priced("power_price")
-		if !Mines(u.kind) {
-			l = u.priced()
-		}
-		row.Limits = [2]float64{l.low, l.high}
-		for i, v := range []results.Float{u.metric.Value, u.metric.Low, u.metric.High, u.metric.Instrument} {
-			row.Metric[i] = orAbsent(float64(v))
 		}
 		for i, v := range u.terms {
 			row.Terms = append(row.Terms, orAbsent(v))
@@ -185,7 +251,57 @@ func (r *Result) Model(most int) Model {
 		}
 		m.Rows = append(m.Rows, row)
 	}
+	figures := map[string]Figure{}
+	on := func(f Figure) (prices []int) {
+		for _, in := range f.Inputs {
+			if price, ok := at[in]; ok {
+				prices = append(prices, price)
+			}
+		}
+		return prices
+	}
+	for f := range r.Figures() {
+		figures[f.ID] = f
+		for _, price := range on(f) {
+			if !slices.Contains(m.Depend[f.Table], price) {
+				m.Depend[f.Table] = append(m.Depend[f.Table], price)
+			}
+		}
+	}
+	follow := m.Following()
+	for _, q := range r.Questions {
+		m.Answers[q.Table] = append([]Option{}, q.options...)
+		for _, o := range q.options {
+			for _, id := range o.Figures {
+				if f, ok := figures[id]; ok && !follow[id] {
+					still := StillFigure{Figure: f.Figure, Value: f.Value, Low: f.Low, High: f.High, On: on(f)}
+					if f.Status != "" {
+						still.Value = results.Absent()
+					}
+					m.Still[id] = still
+				}
+			}
+		}
+	}
 	return m
+}
+
+// Following are the IDs of the figures that the model can compute.
+func (m *Model) Following() map[string]bool {
+	ids := map[string]bool{}
+	for _, r := range m.Rows {
+		ids[r.Crossover] = true
+		for _, id := range r.IDs {
+			for _, column := range m.Tables[strings.Split(id, "/")[1]] {
+				ids[strings.Replace(id, "*", column[strings.LastIndexByte(column, '/')+1:], 1)] = true
+			}
+		}
+	}
+	return ids
+}
+
+func inModel(m measure) [4]results.Float {
+	return [4]results.Float{orAbsent(m.Value), orAbsent(m.Low), orAbsent(m.High), orAbsent(m.Instrument)}
 }
 
 // measuredWatts reports whether a figure that rests on watts has no ~ before it.

@@ -3,9 +3,6 @@ package economics
 import (
 	"math"
 	"slices"
-
-	"github.com/perwatt/perwatt/results"
-	"github.com/perwatt/perwatt/results/stats"
 )
 
 // The mullet: training in front, mining in the background of the same node.
@@ -25,7 +22,16 @@ func (e *evaluator) mullet(candidates []Candidate) {
 	}
 	if len(t.Rows) > 0 {
 		e.append(t)
-		e.mulletOrNot(t)
+		at := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Head == "verdict" })
+		var options []Option
+		for _, row := range t.Rows {
+			o := Option{Name: "behind " + row[1].Text + " on " + row[0].Text, Why: row[6].Figure.Why, Verdict: row[at].Verdict}
+			for _, c := range row[6:at] {
+				o.of(c.Figure)
+			}
+			options = append(options, o)
+		}
+		e.ask("Mullet or not, on this power contract?", t.ID, options)
 	}
 }
 
@@ -44,8 +50,14 @@ func (e *evaluator) behind(t *Table, d Candidate, co Mullet) {
 	}
 	u := train(e.p, d.Name, w, rent)
 	l := lookupFor(e.p, d.Name)
-	perHash, pue := l.hashprice()*(1-l.get("pool_fee")), l.get("pue_training")
-	power, credit := l.power(), l.credit()
+	l.terms, l.from = u.terms, u.from
+	l.setHashprice()
+	l.set(PoolFee, "pool_fee")
+	l.set(PUE, "pue_training")
+	l.setPower()
+	credit := l.credit()
+	l.terms[Watts] = float64(w.Power.Value)
+	u.terms, u.from = l.terms, l.from
 	inputs := slices.Concat(l.keys, u.revenueKeys, []string{w.Power.ID, u.metric.ID})
 	who, what := d.Name, w.named()
 	if co.Device != "" {
@@ -55,65 +67,34 @@ func (e *evaluator) behind(t *Table, d Candidate, co Mullet) {
 		who, what = who+" shared", what+", time-sliced"
 	}
 	extra := Figure{Figure: m.ExtraPower}
-	parts := []results.Figure{m.HashesGained, m.ExtraPower, m.TrainingKept, u.metric.Figure}
-	figure := func(column, formula string, f func(hashes, watts, kept, forgone float64) float64, more ...string) Cell {
-		in := quadrature(func(v []float64) float64 {
-			return f(v[0]*perHash, v[1]*pue, v[2], (1-v[2])*u.ledger(v[3]).Revenue*float64(w.Power.Value)*pue)
-		}, parts)
+	parts := []measure{measuredBy(m.HashesGained), measuredBy(m.ExtraPower), measuredBy(m.TrainingKept), measuredBy(u.metric.Figure)}
+	of := func(column string, v []float64) float64 { return coRunOf(t.ID+"/"+column, u.kind, u.terms, v) }
+	figure := func(column, formula string, f func(v []float64) float64, more ...string) Cell {
+		in := quadrature(f, parts)
 		return Cell{Figure: e.add(Figure{
 			ID: id(t.ID, who, column), Table: t.ID, Figure: interval(in.Value, in.Low, in.High, running), Formula: formula, Inputs: slices.Concat(inputs, more), Unfit: co.Unfit, UnfitWhy: co.UnfitWhy,
 		}, weakest(extra, w.Power), unknown)}
 	}
-	left := figure("left", "earn − power − forgone", func(earn, watts, _, forgone float64) float64 { return earn - watts*power - forgone })
-	row := []Cell{
-		label(d.Name), label(what), watts(extra),
-		figure("earn", "hash/s × hashprice × (1 − pool fee)", func(earn, _, _, _ float64) float64 { return earn }),
-		figure("power", "extra W × PUE × power price", func(_, watts, _, _ float64) float64 { return watts * power }),
-		figure("forgone", "(1 − kept in front) × revenue in front", func(_, _, _, forgone float64) float64 { return forgone }), left,
-		judged(judge(left.Figure.Figure, left.Figure.Unfit, Earns, Loses)),
+	plain := func(column, formula string) Cell {
+		return figure(column, formula, func(v []float64) float64 { return of(column, v) })
 	}
+	left := plain("left", "earn − power − forgone")
+	row := []Cell{
+		label(d.Name), label(what), watts(extra), plain("earn", "hash/s × hashprice × (1 − pool fee)"), plain("power", "extra W × PUE × power price"), plain("forgone", "(1 − kept in front) × revenue in front"), left,
+		{Verdict: judge(left.Figure.Figure, left.Figure.Unfit, Earns, Loses), Of: left.Figure.ID},
+	}
+	e.uses = append(e.uses, evaluated{use: u, ids: []string{starred(left.Figure.ID, "left")}, parts: parts, left: left.Figure, against: -1})
 	if left.Figure.Unfit != "" {
 		t.note("No verdict rests on %s: %s.", d.Name, left.Figure.UnfitWhy)
 	}
 	if h := e.p.Hours; h != nil {
-		row = slices.Insert(row, 7, figure("switched", "mean of max(extra W × PUE × curtailment credit, earn − extra W × PUE × price of the hour − forgone)", func(earn, watts, _, forgone float64) float64 {
+		row = slices.Insert(row, 7, figure("switched", "mean of max(extra W × PUE × curtailment credit, earn − extra W × PUE × price of the hour − forgone)", func(v []float64) float64 {
+			watts := v[1] * u.terms[PUE]
 			if watts <= 0 {
 				return math.NaN() // nothing is drawn that could be switched off
 			}
-			return curtailment((earn-forgone)/watts, credit, h.Prices).Curtail * watts
+			return curtailment((of("earn", v)-of("forgone", v))/watts, credit, h.Prices).Curtail * watts
 		}, hourly))
 	}
 	t.Rows = append(t.Rows, row)
-}
-
-// quadrature is f of figures, with the interval that follows from moving each to its
-// ends with the others fixed: that of the repeats, widened by what the instrument adds.
-// Without an interval of a figure on which f depends there is none.
-func quadrature(f func(v []float64) float64, figures []results.Figure) measure {
-	at := make([]float64, len(figures))
-	for i, m := range figures {
-		at[i] = float64(m.Value)
-	}
-	value := f(at)
-	var down, up float64
-	for i, m := range figures {
-		moved := slices.Clone(at)
-		moved[i]++
-		if f(moved) == value {
-			continue
-		}
-		var low, high float64
-		for _, end := range []results.Float{m.Low, m.High} {
-			add := 0.0
-			if !m.Instrument.IsAbsent() {
-				add = at[i] * float64(m.Instrument) * stats.Rectangular
-			}
-			d := float64(end) - at[i]
-			moved[i] = at[i] + math.Copysign(math.Hypot(d, add), d)
-			by := f(moved) - value
-			low, high = min(low, by), max(high, by)
-		}
-		down, up = math.Hypot(down, low), math.Hypot(up, high)
-	}
-	return measure{value, value - down, value + up, math.NaN()}
 }

@@ -85,12 +85,13 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 		}
 	}
 	for _, u := range uses {
+		e.uses = append(e.uses, evaluated{use: u, against: -1})
 		figure := func(column, formula string, keys ...string) *Figure {
-			return e.of(u, table, column, perMWh, formula, u.column(column), keys...)
+			return e.column(u, table, column, perMWh, formula, keys...).Figure
 		}
 		t.unfit(u)
 		revenue, margin := Cell{Figure: figure("revenue", formula, u.revenueKeys...)}, Cell{Figure: figure("margin", "revenue − power − operations − capital", u.keys()...)}
-		after, machine := Cell{Figure: figure("after-power", "revenue − power", slices.Concat(u.revenueKeys, u.powerKeys)...)}, Cell{Figure: e.of(u, table, "daily", daily, "margin × W × PUE × 24 h", u.column("daily"), u.machineKeys()...)}
+		after, machine := Cell{Figure: figure("after-power", "revenue − power", slices.Concat(u.revenueKeys, u.powerKeys)...)}, e.column(u, table, "daily", daily, "margin × W × PUE × 24 h", u.machineKeys()...)
 		verdict := judge(margin.Figure.Figure, margin.Figure.Unfit, Earns, Loses)
 		if revenue.Figure.Value == 0 {
 			verdict = NoVerdict
@@ -110,13 +111,13 @@ func (e *evaluator) ledger(table, title string, uses []use) {
 			margin, machine, {Verdict: verdict, Of: margin.Figure.ID},
 		}
 		if training {
-			row = append(slices.Insert(row, 1, label(u.product)), e.number(table, u.row(), "break-even", u.sale, "(power + operations + capital) ÷ revenue for a price of 1",
-				u.column("break-even")(u.value()), u.watts, unknown, append(u.keys(), u.metric.ID)...).within(u.priced(), u.sale))
+			row = append(slices.Insert(row, 1, label(u.product)), e.single(u, table, "break-even", u.sale, "(power + operations + capital) ÷ revenue for a price of 1", unknown, append(u.keys(), u.metric.ID)...).within(u.priced(), u.sale))
 		} else {
-			row = append(row, Cell{Figure: e.of(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.column("break-even"), u.revenueKeys...)}.within(priced("power_price"), perMWh))
+			row = append(row, e.column(u, table, "break-even", perMWh, "hashprice ÷ (J/hash × PUE) × (1 − pool fee)", u.revenueKeys...).within(priced("power_price"), perMWh))
 		}
 		t.Rows = append(t.Rows, row)
-		e.uses = append(e.uses, evaluated{u, starred(margin.Figure.ID, "margin"), "", verdict, "", -1})
+		of := &e.uses[len(e.uses)-1]
+		of.ledger, of.verdict = starred(margin.Figure.ID, "margin"), verdict
 	}
 	if slices.ContainsFunc(uses, func(u use) bool { return u.card }) {
 		t.note(NoteCards)
@@ -164,7 +165,7 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 			inputs = append(inputs, growthKey)
 		}
 		figure := func(column string, unit Unit, formula string, otherwise results.Reason) Cell {
-			return e.number(table, u.row(), column, unit, formula, u.column(column)(u.value()), u.watts, otherwise, inputs...)
+			return e.single(u, table, column, unit, formula, otherwise, inputs...)
 		}
 		t.Rows = append(t.Rows, []Cell{
 			label(u.candidate), label(u.product),
@@ -175,7 +176,7 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 			figure("npv", perMW, "Σ cash ÷ (1 + r)^year − capex", unknown),
 			figure("irr", yearly[0], "the rate at which NPV is 0", noZeroRate).within(quick, yearly[0]),
 		})
-		e.invest(u, t.Rows[len(t.Rows)-1][2].Figure.ID)
+		e.uses[e.find(u)].investment = starred(t.Rows[len(t.Rows)-1][2].Figure.ID, "capex")
 	}
 	if len(t.Rows) == 0 {
 		return
@@ -262,14 +263,15 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 func (e *evaluator) bitcoin(uses []use) {
 	t := Table{ID: "bitcoin", Title: "Cost of one bitcoin: power and operations, $", Columns: heads("candidate", "measured", "watts at", "cost", "price", "verdict")}
 	l := lookupFor(e.p)
-	perHash := bitcoinPerHash(l.get("network_difficulty"), l.get("block_subsidy")+l.get("block_fees"))
-	fee, uptime, pue, operations, power, price := l.get("pool_fee"), l.get("mining_uptime"), l.get("pue_mining"), l.get("mining_operations"), l.power(), l.get("bitcoin_price")
+	for _, key := range []string{"network_difficulty", "block_subsidy", "block_fees", "pool_fee", "mining_uptime", "pue_mining", "mining_operations"} {
+		l.get(key)
+	}
+	l.setPower()
+	price := l.get("bitcoin_price")
 	for _, u := range uses {
-		f := func(x float64) float64 { return costPerBitcoin(x, pue, power, operations, uptime, perHash, fee) }
-		cost := e.of(u, t.ID, "cost", perBTC, "J/hash × PUE × (power + operations ÷ uptime) ÷ (BTC/hash × (1 − fee))", f, l.keys...)
-		gain := results.Figure{Value: results.Float(price) - cost.Value, Low: results.Float(price) - cost.High, High: results.Float(price) - cost.Low, Provenance: cost.Provenance}
+		cost := e.column(u, t.ID, "cost", perBTC, "J/hash × PUE × (power + operations ÷ uptime) ÷ (BTC/hash × (1 − fee))", l.keys...)
 		t.unfit(u)
-		t.Rows = append(t.Rows, []Cell{label(u.row()), shown(u.metric), watts(u.metric), Cell{Figure: cost}.within(priced("bitcoin_price"), perBTC), quote(price, perBTC), judged(judge(gain, cost.Unfit, BelowPrice, AbovePrice))})
+		t.Rows = append(t.Rows, []Cell{label(u.row()), shown(u.metric), watts(u.metric), cost.within(priced("bitcoin_price"), perBTC), e.price(u, t.ID, perBTC, "as given", "bitcoin_price"), against(cost.Figure, price)})
 	}
 	if len(uses) > 0 {
 		e.append(t, "Capital is not included: a machine that is paid for keeps running while it earns this.")
@@ -366,8 +368,8 @@ func (e *evaluator) breakEven() {
 
 func (e *evaluator) colocation() {
 	l := lookupFor(e.p)
-	ledger, _, _ := let(l)
-	c := ledger(l.get("colocation_price"))
+	l.setLetting()
+	c := letOf(l.terms, l.terms[Rent])
 	figure := func(column, formula string, v float64) Cell {
 		return e.number("colocation", "site", column, perMWh, formula, v, noWatts, unknown, l.keys...)
 	}
@@ -384,22 +386,19 @@ func (e *evaluator) colocation() {
 
 func (e *evaluator) retrofit(uses []use) {
 	l := lookupFor(e.p)
-	ledger, capex, perRent := let(l)
-	rent, life, unit := l.get("colocation_price"), l.get("retrofit_life"), quoted("colocation_price")
+	l.setLetting()
+	unit := quoted("colocation_price")
 	t := Table{ID: "retrofit", Title: "From mining to colocation, for each MW connected", Columns: heads("candidate", "watts at", "cash of mining", "rent that equals it", "rent of the sheet", "payback"), Notes: []string{
 		"The miners are taken as paid for. Where they do not earn power and operations they are off, and their cash is 0.",
 	}}
 	for _, u := range uses {
 		keys := slices.Concat(u.revenueKeys, u.powerKeys, u.operationsKeys, l.keys)
-		kept := func(x float64) float64 { return max(0, u.ledger(x).Cash()) }
-		costs := ledger(0)
 		t.Rows = append(t.Rows, []Cell{
 			label(u.candidate), watts(u.metric),
-			{Figure: e.of(u, t.ID, "cash", perMWh, "max(0, revenue − power − operations)", kept, keys...)},
-			Cell{Figure: e.of(u, t.ID, "rent", unit, "(cash of mining + operations + capital of the retrofit) × PUE ÷ occupancy",
-				func(x float64) float64 { return indifference(kept(x), costs.Operations+costs.Capital, perRent) }, keys...)}.within(priced("colocation_price"), unit),
-			quote(rent, unit),
-			e.number(t.ID, u.row(), "payback", years[0], "retrofit ÷ (cash of colocation − cash of mining)", payback(capex, (ledger(rent).Cash()-kept(u.value()))*Year), u.watts, never, append(keys, u.metric.ID)...).within(lasting(life), years[0]),
+			e.column(u, t.ID, "cash", perMWh, "max(0, revenue − power − operations)", keys...),
+			e.column(u, t.ID, "rent", unit, "(cash of mining + operations + capital of the retrofit) × PUE ÷ occupancy", keys...).within(priced("colocation_price"), unit),
+			e.price(u, t.ID, unit, "as given", "colocation_price"),
+			e.single(u, t.ID, "payback", years[0], "retrofit ÷ (cash of colocation − cash of mining)", never, append(keys, u.metric.ID)...).within(lasting(l.terms[RetrofitLife]), years[0]),
 		})
 	}
 	e.append(t)

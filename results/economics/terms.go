@@ -35,6 +35,18 @@ const (
 	Rate                       // 1/year
 	Growth                     // 1/year, of revenue
 	Watts                      // W of the machine at this use
+	PoolFee                    // 1, of the hashes behind a training
+	GPUHour                    // $/(GPU·s), where the work is also sold otherwise
+	OwnRate                    // hash/s of the company
+	NetworkGrowth              // 1/year as given; NaN where the next two give it
+	Earlier                    // 1, the difficulty at an earlier date
+	Between                    // s from that date to that of the difficulty
+	Rent                       // $/(W·s) of a tenant's load
+	Occupancy                  // 1, of the site that is let
+	LetPUE                     // 1, of tenants
+	LetOperations              // $/J connected
+	Retrofit                   // $/W of servers
+	RetrofitLife               // year
 	terms          = iota
 )
 
@@ -138,8 +150,39 @@ func flowsOf(kind Kind, t Terms, x float64) []float64 {
 	return flows(capexOf(kind, t, x), l.Revenue*Year, (l.Power+l.Operations)*Year, t[Growth], t[Life])
 }
 
-// columnOf is the figure in a column of the ledgers and of the investments, in SI
-// units, at a value x of the metric.
+// squeezeOf is the growth of the network, as a part of what it is, at which the revenue
+// of a hash just pays for power and operations.
+func squeezeOf(l Ledger) float64 { return l.Revenue/(l.Power+l.Operations) - 1 }
+
+// networkGrowthOf is the growth of the network in 1/year: as given, or since an earlier
+// difficulty.
+func networkGrowthOf(t Terms) float64 {
+	if !math.IsNaN(t[NetworkGrowth]) {
+		return t[NetworkGrowth]
+	}
+	return math.Pow(t[Difficulty]/t[Earlier], Year/t[Between]) - 1
+}
+
+// squeezedAfter is the time in years in which a network that grows by rate a year has
+// grown by growth; NaN where it never has, or had before.
+func squeezedAfter(growth, rate float64) float64 {
+	if !(growth > 0 && rate > 0) {
+		return math.NaN()
+	}
+	return math.Log1p(growth) / math.Log1p(rate)
+}
+
+// letOf is the ledger of letting the site at a rent in $/(W·s), per connected joule.
+func letOf(t Terms, rent float64) Ledger {
+	return Ledger{colocationRevenue(rent, t[Occupancy], t[LetPUE]), 0, t[LetOperations], capitalPerEnergy(retrofitOf(t), t[Rate], t[RetrofitLife], 1)}
+}
+
+// retrofitOf is the price of converting the site in $/W of site power.
+func retrofitOf(t Terms) float64 { return t[Retrofit] / t[LetPUE] }
+
+// columnOf is the figure in a column of a table, in SI units, at a value x of the
+// metric. The columns of ledgers and investments have one name in all of them; those of
+// other tables have the table's before theirs.
 func columnOf(column string, kind Kind, t Terms, x float64) float64 {
 	l := ledgerOf(kind, t, x)
 	switch column {
@@ -171,8 +214,63 @@ func columnOf(column string, kind Kind, t Terms, x float64) float64 {
 		return npv(t[Rate], flowsOf(kind, t, x))
 	case "irr":
 		return irr(flowsOf(kind, t, x))
+	case "hashprice/cash":
+		return indifference(0, l.Power+l.Operations, l.Revenue/hashpriceOf(t))
+	case "hashprice/margin":
+		return indifference(0, l.Power+l.Operations+l.Capital, l.Revenue/hashpriceOf(t))
+	case "hashprice/now":
+		return hashpriceOf(t)
+	case "bitcoin/cost":
+		return costPerBitcoin(x, t[PUE], t[Power], t[Operations], t[Share], bitcoinPerHash(t[Difficulty], t[Subsidy]+t[Fees]), t[Fee])
+	case "bitcoin/now":
+		return t[BitcoinPrice]
+	case "squeeze/growth":
+		return squeezeOf(l)
+	case "squeeze/difficulty":
+		return t[Difficulty] * (1 + squeezeOf(l))
+	case "squeeze/after":
+		return squeezedAfter(squeezeOf(l), networkGrowthOf(t))
+	case "squeeze/share":
+		return networkShare(t[OwnRate], t[Difficulty]) / (1 + squeezeOf(l))
+	case "work/power":
+		return l.Power / sampleRevenue(1, x, t[Share], 0, t[PUE])
+	case "work/operations":
+		return l.Operations / sampleRevenue(1, x, t[Share], 0, t[PUE])
+	case "work/capital":
+		return l.Capital / sampleRevenue(1, x, t[Share], 0, t[PUE])
+	case "work/all":
+		return (l.Power + l.Operations + l.Capital) / sampleRevenue(1, x, t[Share], 0, t[PUE])
+	case "work/rent":
+		return t[GPUHour] * rentedGPUs(t) / (x * t[Watts])
+	case "retrofit/cash":
+		return max(0, l.Cash())
+	case "retrofit/rent":
+		costs := letOf(t, 0)
+		return indifference(max(0, l.Cash()), costs.Operations+costs.Capital, t[Occupancy]/t[LetPUE])
+	case "retrofit/now":
+		return t[Rent]
+	case "retrofit/payback":
+		tenant := letOf(t, t[Rent])
+		return payback(retrofitOf(t), (tenant.Cash()-max(0, l.Cash()))*Year)
 	}
 	return math.NaN()
+}
+
+// coRunOf is the figure in a column of the table of co-runs, in W or $/s: v are the
+// hash/s behind a training, the W that they add, what is kept in front as a part, and the
+// metric of the training, of a kind and terms.
+func coRunOf(column string, kind Kind, t Terms, v []float64) float64 {
+	earn, power := v[0]*(hashpriceOf(t)*(1-t[PoolFee])), v[1]*t[PUE]*t[Power]
+	forgone := (1 - v[2]) * revenueOf(kind, t, v[3]) * t[Watts] * t[PUE]
+	switch column {
+	case "mullet/earn":
+		return earn
+	case "mullet/power":
+		return power
+	case "mullet/forgone":
+		return forgone
+	}
+	return earn - power - forgone
 }
 
 // outside reports whether a value is beyond limits, but for rounding.
@@ -182,30 +280,31 @@ func outside(v, low, high float64) bool {
 }
 
 // leftOut reports whether tables leave out a figure v of a column: it has no sale to
-// rest on, or a value that nothing could reach. The limits are of the price at which
-// the use breaks even. All in SI units.
+// rest on, or a value that nothing could reach: low and high are the limits that do not
+// follow from the terms, NaN for none. All in SI units.
 //
 //lint:ignore U1000 it is translated to JavaScript, where the limits of [Cell.within] are data
 func leftOut(column string, kind Kind, t Terms, x, v, low, high float64) bool {
 	switch column {
 	case "margin", "after-power", "daily":
 		return revenueOf(kind, t, x) == 0
-	case "break-even":
-		return outside(v, low, high)
-	case "payback":
+	case "payback", "squeeze/after":
 		return outside(v, 0, t[Life])
+	case "retrofit/payback":
+		return outside(v, 0, t[RetrofitLife])
 	case "irr":
 		return outside(v, -1, 1/soonest)
 	}
-	return false
+	return outside(v, low, high)
 }
 
 // measure is a measured value with its interval, and what the instrument adds to
 // it as a part of the value; NaN is what is not known.
 type measure struct{ Value, Low, High, Instrument float64 }
 
-// bound is one end of the interval, widened by the instrument in quadrature.
-func (m measure) bound(end float64) float64 {
+// widened is how far one end of the interval is from the value, with what the instrument
+// adds in quadrature.
+func (m measure) widened(end float64) float64 {
 	d := end - m.Value
 	if !math.IsNaN(m.Instrument) {
 		add := m.Value * m.Instrument * rectangular
@@ -215,8 +314,11 @@ func (m measure) bound(end float64) float64 {
 		}
 		d = wide
 	}
-	return max(m.Value+d, m.Value*1e-9)
+	return d
 }
+
+// bound is one end of the interval, widened by the instrument, of a value above 0.
+func (m measure) bound(end float64) float64 { return max(m.Value+m.widened(end), m.Value*1e-9) }
 
 // follow is f at the value of m and over its interval: that of the repeats,
 // widened by what the instrument adds. The bounds are NaN without an interval of m.
@@ -240,6 +342,42 @@ func spanning(m measure, f func(x float64) float64) measure {
 	return out
 }
 
+// quadrature is f of several measures, with the interval that follows from moving each to
+// its ends with the others fixed: that of the repeats, widened by what the instrument
+// adds. Without an interval of a measure on which f depends there is none.
+func quadrature(f func(v []float64) float64, of []measure) measure {
+	at := []float64{}
+	for _, m := range of {
+		at = append(at, m.Value)
+	}
+	value := f(at)
+	down, up := 0.0, 0.0
+	for i, m := range of {
+		if f(moved(at, i, m.Value+1)) != value {
+			low, high := 0.0, 0.0
+			for _, end := range []float64{m.Low, m.High} {
+				by := f(moved(at, i, m.Value+m.widened(end))) - value
+				low, high = min(low, by), max(high, by)
+			}
+			down, up = math.Sqrt(down*down+low*low), math.Sqrt(up*up+high*high)
+		}
+	}
+	return measure{value, value - down, value + up, math.NaN()}
+}
+
+// moved is v with another value at i.
+func moved(v []float64, i int, value float64) []float64 {
+	out := []float64{}
+	for k, x := range v {
+		if k == i {
+			out = append(out, value)
+		} else {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
 // sideOf says on which side of 0 an interval lies. counts is false where no verdict
 // may rest on the watts, and gains where they leave out a part of the node.
 func sideOf(value, low, high float64, counts, gains bool, gain, loss Profitability) Profitability {
@@ -252,4 +390,23 @@ func sideOf(value, low, high float64, counts, gains bool, gain, loss Profitabili
 		return loss
 	}
 	return CannotTell
+}
+
+// verdictIn is the verdict that rests on a figure of a column, in a unit of a factor to
+// SI, and its interval; empty for a column on which none rests. The arguments after it
+// are those of [sideOf].
+//
+//lint:ignore U1000 it is translated to JavaScript
+func verdictIn(column string, t Terms, factor, value, low, high float64, counts, gains bool) Profitability {
+	switch column {
+	case "margin", "mullet/left":
+		return sideOf(value, low, high, counts, gains, Earns, Loses)
+	case "hashprice/cash":
+		now := hashpriceOf(t) / factor
+		return sideOf(now-value, now-high, now-low, counts, gains, BelowPrice, AbovePrice)
+	case "bitcoin/cost":
+		now := t[BitcoinPrice] / factor
+		return sideOf(now-value, now-high, now-low, counts, gains, BelowPrice, AbovePrice)
+	}
+	return ""
 }

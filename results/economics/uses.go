@@ -176,7 +176,44 @@ func mine(p *Prices, d Candidate, m Mining) use {
 	l.set(Life, "mining_life")
 	l.set(Rate, "discount_rate")
 	u.capitalKeys = append(l.take(), "pue_mining")
-	return u.at(l, "mining_growth")
+	u = u.at(l, "mining_growth")
+	l.setNetwork()
+	l.setLetting()
+	u.terms, u.from = l.terms, l.from
+	return u
+}
+
+// setNetwork sets the terms of the network and of the company's share of it.
+func (l *lookup) setNetwork() {
+	for t, key := range map[Term]string{BitcoinPrice: "bitcoin_price", Difficulty: "network_difficulty", Subsidy: "block_subsidy", Fees: "block_fees", OwnRate: "own_hashrate"} {
+		l.set(t, key)
+	}
+	l.setNetworkGrowth()
+}
+
+// setNetworkGrowth sets the terms of the growth of the network: that of the sheet, or
+// that since the earlier difficulty.
+func (l *lookup) setNetworkGrowth() {
+	now, ok := l.p.Find("network_difficulty")
+	earlier, too := l.p.Find("network_difficulty_earlier")
+	if l.p.has("network_growth") || !ok || !too {
+		l.set(NetworkGrowth, "network_growth")
+		return
+	}
+	l.set(Difficulty, "network_difficulty")
+	l.set(Earlier, "network_difficulty_earlier")
+	l.terms[Between] = between(now, earlier)
+}
+
+// setLetting sets the terms of letting the site.
+func (l *lookup) setLetting() {
+	l.set(Occupancy, "colocation_occupancy")
+	l.set(LetPUE, "pue_colocation")
+	l.set(LetOperations, "colocation_operations")
+	l.set(Retrofit, "retrofit_capex")
+	l.set(Rate, "discount_rate")
+	l.set(RetrofitLife, "retrofit_life")
+	l.set(Rent, "colocation_price")
 }
 
 // at is the use with the terms of a lookup. Its revenue changes by a key, or else
@@ -234,16 +271,6 @@ func train(p *Prices, name string, t Training, rent bool) use {
 	l.set(Rate, "discount_rate")
 	u.capitalKeys = append(l.take(), "pue_training")
 	return u.at(l, "training_growth")
-}
-
-// let is colocation: its ledger at a rent in $/(W·s), per connected joule.
-func let(l *lookup) (ledger func(rent float64) Ledger, capex, perRent float64) {
-	occupancy, pue, operations := l.get("colocation_occupancy"), l.get("pue_colocation"), l.get("colocation_operations")
-	capex = l.get("retrofit_capex") / pue
-	capital := capitalPerEnergy(capex, l.get("discount_rate"), l.get("retrofit_life"), 1)
-	return func(rent float64) Ledger {
-		return Ledger{colocationRevenue(rent, occupancy, pue), 0, operations, capital}
-	}, capex, occupancy / pue
 }
 
 // isMeasured reports whether the watts were measured and of a grade that counts.

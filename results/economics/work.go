@@ -26,23 +26,24 @@ func (e *evaluator) costOfWork(candidates []Candidate) {
 	for _, w := range all {
 		u := train(e.p, w.name, w.Training, false)
 		u.product = w.named() // sold or not
-		figure := func(column, formula string, pick func(Ledger) float64, keys []string) Cell {
-			return Cell{Figure: e.of(u, t.ID, column, u.sale, formula, func(x float64) float64 {
-				return pick(u.ledger(x)) / sampleRevenue(1, x, u.terms[Share], 0, u.terms[PUE])
-			}, append(keys, "training_utilisation", "pue_training")...)}
+		l := lookupFor(e.p, w.Workload, w.name)
+		l.terms, l.from = u.terms, u.from
+		l.set(GPUHour, "gpu_hour_price")
+		l.rented(w.Training)
+		u.terms, u.from = l.terms, l.from
+		figure := func(column, formula string, keys []string) Cell {
+			return e.column(u, t.ID, column, u.sale, formula, append(slices.Clone(keys), "training_utilisation", "pue_training")...)
 		}
 		row := []Cell{
 			label(w.Workload), label(nameOn(w.name, w.Device)), shown(u.metric), watts(u.metric),
-			figure("power", "power price × PUE ÷ (samples/J × utilisation)", func(l Ledger) float64 { return l.Power }, u.powerKeys),
-			figure("operations", "operations × PUE ÷ (samples/J × utilisation)", func(l Ledger) float64 { return l.Operations }, u.operationsKeys),
-			figure("capital", "capital × PUE ÷ (samples/J × utilisation)", func(l Ledger) float64 { return l.Capital }, slices.Concat(u.capitalKeys, u.power)),
-			figure("all", "power + operations + capital", func(l Ledger) float64 { return l.Power + l.Operations + l.Capital }, slices.Concat(u.powerKeys, u.operationsKeys, u.capitalKeys, u.power)),
+			figure("power", "power price × PUE ÷ (samples/J × utilisation)", u.powerKeys),
+			figure("operations", "operations × PUE ÷ (samples/J × utilisation)", u.operationsKeys),
+			figure("capital", "capital × PUE ÷ (samples/J × utilisation)", slices.Concat(u.capitalKeys, u.power)),
+			figure("all", "power + operations + capital", slices.Concat(u.powerKeys, u.operationsKeys, u.capitalKeys, u.power)),
 			{},
 		}
 		if w.GPUs > 0 {
-			l := lookupFor(e.p, w.Workload, w.name)
-			rent := l.get("gpu_hour_price") * l.rented(w.Training)
-			row[8] = Cell{Figure: e.of(u, t.ID, "rent", u.sale, "rent × GPUs ÷ (samples/J × W)", func(x float64) float64 { return rent / (x * float64(w.Power.Value)) }, slices.Concat(l.keys, u.power)...)}
+			row[8] = e.column(u, t.ID, "rent", u.sale, "rent × GPUs ÷ (samples/J × W)", slices.Concat(l.keys, u.power)...)
 		}
 		for i, c := range row {
 			if c.Figure != nil && c.Figure.Formula != "" {

@@ -56,9 +56,17 @@ func systems(p Page) []block {
 		}
 		to.Row(text(c.ID), orNil(cards), orNil(cpus), memoryOf(c.Node.Memory),
 			table.Text{Text: cmp.Or(results.Line(c.Meter.Name, 40), "none"), Under: results.Line(c.Meter.Source, 60)},
-			wattsOf(p.Comparison, c.ID), table.Text{Text: fmt.Sprint(len(c.Records)), Under: daysOf(c)}, orNil(priceOf(p.Economics, c)))
+			wattsOf(p.Comparison, c.ID), table.Text{Text: fmt.Sprint(len(c.Records)), Under: daysOf(c)}, priceOf(p.Economics, c))
 	}
 	return full(block{Table: t}, block{Table: rest, Fold: true})
+}
+
+// income is what a candidate earns with one thing that it sells; that of which the
+// margin is the highest is shown.
+type income struct {
+	Margin, Daily phrase
+	Best          bool
+	value         results.Float
 }
 
 func orNil(s string) table.Cell {
@@ -111,9 +119,9 @@ func wattsOf(c *compare.Comparison, candidate string) table.Cell {
 }
 
 // priceOf is the price of a machine, as the sheet quotes it.
-func priceOf(r *economics.Result, c *compare.Candidate) string {
+func priceOf(r *economics.Result, c *compare.Candidate) table.Cell {
 	if r == nil {
-		return ""
+		return nil
 	}
 	key := "node_price"
 	if slices.ContainsFunc(c.Node.Devices, func(d results.Device) bool { return d.Kind == results.KindMiner }) {
@@ -125,14 +133,18 @@ func priceOf(r *economics.Result, c *compare.Candidate) string {
 			if strings.EqualFold(row[0].Text, k) {
 				price, err := strconv.ParseFloat(row[1].Text, 64)
 				if err != nil {
-					return ""
+					return nil
 				}
-				return table.Quantity(results.Float(price), results.Unit(strings.TrimSuffix(row[2].Text, "/node")))
+				return table.Text{Text: table.Quantity(results.Float(price), results.Unit(machinePrice(row[2].Text))), Price: row[0].Text}
 			}
 		}
 	}
-	return ""
+	return nil
 }
+
+// machinePrice is the unit of the price of one machine, which a table of machines names
+// once.
+func machinePrice(unit string) string { return strings.TrimSuffix(unit, "/node") }
 
 // bestFirst orders the candidates: by how often they lead at the uses that decide,
 // then by how near they come to it.
@@ -195,7 +207,7 @@ type matrixCell struct {
 	Why       string // of the word
 	Note      string // its mark
 	Index     phrase
-	Money     []phrase // margin per MWh, and a day
+	Money     []income
 }
 
 // usesAcross is how many uses stand side by side.
@@ -291,8 +303,8 @@ func (m *matrix) cell(x *compare.Choice, id string, earned map[string][]earning,
 	}
 	p := &x.Places[k]
 	named := func(f results.Figure, figure string) phrase {
-		value, unit, _ := shown(f)
-		return phrase{value, results.Line(figure, 200), unit}
+		value, _ := table.Split(f)
+		return phrase{Text: value, ID: results.Line(figure, 200)}
 	}
 	cell.Value.Text, cell.Device = table.Absent, results.Line(p.Device, 60)
 	if f, ok := p.Figure(results.WorkPerEnergy); ok && !f.Value.IsAbsent() {
@@ -322,17 +334,19 @@ func (m *matrix) cell(x *compare.Choice, id string, earned map[string][]earning,
 	if x.Control || p.Reason == compare.NoMiner {
 		return cell
 	}
-	best, ok := earning{}, false
+	best := -1
+	shown := func(f economics.Figure) bool { return !f.Value.IsAbsent() && f.Status == "" }
 	for _, e := range earned[p.Row] {
-		if !e.margin.Value.IsAbsent() && (!ok || e.margin.Value > best.margin.Value) {
-			best, ok = e, true
+		money := income{Margin: named(e.margin.Figure, e.margin.ID), value: e.margin.Value}
+		if daily, ok := figures[e.id+"/daily"]; ok {
+			money.Daily, money.Daily.Absent = named(daily.Figure, daily.ID), !shown(daily)
+		}
+		if cell.Money = append(cell.Money, money); shown(e.margin) && (best < 0 || money.value > cell.Money[best].value) {
+			best = len(cell.Money) - 1
 		}
 	}
-	if ok {
-		cell.Money = append(cell.Money, named(best.margin.Figure, best.margin.ID))
-		if daily, ok := figures[best.id+"/daily"]; ok && !daily.Value.IsAbsent() {
-			cell.Money = append(cell.Money, named(daily.Figure, daily.ID))
-		}
+	if best >= 0 {
+		cell.Money[best].Best = true
 	}
 	return cell
 }

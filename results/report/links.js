@@ -60,9 +60,13 @@
     }
     const command = document.createElement('p');
     command.append(of.has(id) ? 'Its windows: ' : 'Where it comes from: ', element('code', `perwatt explain '${id.replaceAll("'", `'\\''`)}' RECORD...`));
-    panel.replaceChildren(shut, name, element('p', cell.innerText.replace(/\s+/g, ' ')), list, command);
+    const shown = element('p', cell.innerText.replace(/\s+/g, ' '));
+    shown.className = 'shown';
+    panel.replaceChildren(shut, name, shown, list, command);
     if (!panel.isConnected) document.body.append(panel);
     if (!panel.open) panel.show();
+    panel.dataset.of = id;
+    document.dispatchEvent(new Event('explained'));
     panel.focus({preventScroll: true}); // not its button, which the key that opened it could press
   };
 

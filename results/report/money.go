@@ -54,7 +54,7 @@ func questions(r *economics.Result) table.Table {
 			}
 		}
 		behind, _ := r.Table(q.Table)
-		t.Add(q.Question, answer+" Table: "+behind.Title+".")
+		t.Items = append(t.Items, table.Item{About: q.Question, Text: answer + " Table: " + behind.Title + ".", Answer: q.Table})
 	}
 	return t
 }

@@ -24,21 +24,25 @@ type verdict struct {
 	Tone, Sign string // as of a badge
 	Head       string
 	Sentences  []sentence
+	Money      sentence // at the prices of the sheet
 }
 
 // sentence is made of texts and of figures, each with the ID that perwatt explain
 // takes.
 type sentence []phrase
 
-// phrase is a text, or a figure with its unit.
-type phrase struct{ Text, ID, Unit string }
+// phrase is a text, or a figure with its unit and, where it is said, its interval.
+type phrase struct {
+	Text, ID, Interval string
+	Absent             bool // it is not shown, unless prices are tried at which it is known
+}
 
 func (s sentence) String() string {
 	var b strings.Builder
 	for _, p := range s {
 		b.WriteString(p.Text)
-		if p.Unit != "" {
-			b.WriteString(" " + p.Unit)
+		if p.Interval != "" {
+			b.WriteString(" " + p.Interval)
 		}
 	}
 	return b.String()
@@ -50,20 +54,8 @@ func (s *sentence) say(format string, args ...any) {
 
 // figure adds a figure and its interval.
 func (s *sentence) figure(f results.Figure, id string) {
-	value, unit, interval := shown(f)
-	*s = append(*s, phrase{value, results.Line(id, 200), unit})
-	if interval != "" {
-		s.say(" %s", interval)
-	}
-}
-
-// shown is a figure as it stands alone, with its unit apart.
-func shown(f results.Figure) (value, unit, interval string) {
-	value, interval = table.Split(f)
-	if i := strings.LastIndexByte(value, ' '); i > 0 {
-		value, unit = value[:i], value[i+1:]
-	}
-	return value, unit, interval
+	value, interval := table.Split(f)
+	*s = append(*s, phrase{Text: value, ID: results.Line(id, 200), Interval: interval})
 }
 
 // lines are the verdict as text.
@@ -71,6 +63,9 @@ func (v verdict) lines() []string {
 	out := []string{v.Head}
 	for _, s := range v.Sentences {
 		out = append(out, s.String())
+	}
+	if len(v.Money) > 0 {
+		out = append(out, v.Money.String())
 	}
 	return out
 }
@@ -93,9 +88,7 @@ func verdictOf(p Page) verdict {
 	if len(c.Candidates) == 1 {
 		v = w.alone()
 	}
-	if s := w.earns(); len(s) > 0 {
-		v.Sentences = append(v.Sentences, s)
-	}
+	v.Money = w.earns()
 	return v
 }
 
@@ -303,12 +296,12 @@ func (s *sentence) lead(w *wording, x, said *compare.Choice) {
 	f, next := x.Lead, x.Places[1].Candidate
 	if f.Value < 2 {
 		f.Value, f.Low, f.High = f.Value-1, f.Low-1, f.High-1
-		value, unit, interval := shown(f)
-		s.say("%s %s %s more", value, unit, interval)
+		value, interval := table.Split(f)
+		s.say("%s %s more", value, interval)
 	} else {
 		f.Unit = "×"
-		value, _, interval := shown(f)
-		s.say("%s times %s", value, interval)
+		value, interval := table.Split(f)
+		s.say("%s times %s", strings.TrimSuffix(value, " ×"), interval)
 	}
 	switch {
 	case said != nil && said.Places[1].Candidate == next && (said.Lead.Value < 2) == (x.Lead.Value < 2):
@@ -570,7 +563,6 @@ var inModels = regexp.MustCompile(`\((R|TM|r|tm)\)|®|™| CPU @ .*$| [0-9]+-Cor
 
 // earning is a row of a ledger.
 type earning struct {
-	candidate     string
 	what          string // is sold
 	id            string // of the row: economics/TABLE/ROW
 	margin        economics.Figure
@@ -608,69 +600,62 @@ func earningsOf(r *economics.Result) map[string][]earning {
 	return out
 }
 
-// earns says what earns most, of the uses and machines on which a verdict in money may
-// rest, and up to which price.
-func (w *wording) earns() (s sentence) {
-	if w.Economics == nil {
-		return nil
-	}
-	by := earningsOf(w.Economics)
-	var all []earning
-	for i := range w.Comparison.Choices {
-		x := &w.Comparison.Choices[i]
+// earnsID is the name under which a page answers what earns most.
+const earnsID = "earns"
+
+// earners are the uses and machines on which a verdict in money may rest.
+func earners(p Page) []economics.Option {
+	options := []economics.Option{}
+	by := earningsOf(p.Economics)
+	for i := range p.Comparison.Choices {
+		x := &p.Comparison.Choices[i]
 		if x.Control {
 			continue
 		}
-		for _, p := range x.Places {
-			for _, e := range by[p.Row] {
-				e.candidate = p.Candidate
-				if p.Reason != compare.NoMiner && e.margin.Unfit == "" && e.profitability != economics.NoVerdict && !e.margin.Value.IsAbsent() {
-					all = append(all, e)
+		for _, at := range x.Places {
+			for _, e := range by[at.Row] {
+				if at.Reason != compare.NoMiner && e.margin.Unfit == "" {
+					options = append(options, economics.Option{
+						Name: results.Line(e.what, 80), Kind: results.Line(at.Candidate, 40), Mining: strings.HasPrefix(e.id, "economics/mining/"),
+						Figures: []string{e.margin.ID, e.id + "/daily", e.id + "/break-even"}, Verdict: e.profitability,
+					})
 				}
 			}
 		}
 	}
-	if len(all) == 0 {
+	return options
+}
+
+// caveat follows the mention of prices that are not to be relied on.
+func caveat(r *economics.Result) string {
+	if r.Banner == "" {
+		return ""
+	}
+	return ", which are not to be relied on,"
+}
+
+// earns says what earns most, and up to which price.
+func (w *wording) earns() (s sentence) {
+	if w.Economics == nil {
 		return nil
 	}
-	slices.SortStableFunc(all, func(a, b earning) int { return cmp.Compare(b.margin.Value, a.margin.Value) })
-	first := all[0]
 	figures := map[string]economics.Figure{}
 	for f := range w.Economics.Figures() {
 		figures[f.ID] = f
 	}
-	s.say("At the prices of the sheet")
-	if w.Economics.Banner != "" {
-		s.say(", which are not to be relied on,")
+	options := earners(w.Page)
+	for i := range options {
+		options[i] = options[i].Fill(figures)
 	}
-	if first.profitability == economics.Earns {
-		s.say(" %s earns most, with %s: ", w.who(first.candidate), results.Line(first.what, 80))
-	} else {
-		s.say(" nothing is sure to earn its costs. The best is %s, with %s: ", w.who(first.candidate), results.Line(first.what, 80))
-	}
-	s.figure(first.margin.Figure, first.margin.ID)
-	s.say(" connected")
-	if daily, ok := figures[first.id+"/daily"]; ok && !daily.Value.IsAbsent() {
-		value, unit, _ := shown(daily.Figure)
-		s = append(s, phrase{Text: ", "}, phrase{value, daily.ID, unit})
-		s.say(" a machine")
-	}
-	if even, ok := figures[first.id+"/break-even"]; ok && !even.Value.IsAbsent() {
-		value, unit, _ := shown(even.Figure)
-		if strings.HasPrefix(first.id, "economics/mining/") {
-			s.say("; it pays for its power up to ")
-		} else {
-			s.say("; it pays for itself from ")
+	for _, p := range economics.EarnsMost(options, caveat(w.Economics)) {
+		value, interval := "", ""
+		if p.Figure != "" {
+			value, interval = table.Split(figures[p.Figure].Figure)
 		}
-		s = append(s, phrase{value, even.ID, unit})
-	}
-	for _, e := range all[1:] {
-		if e.candidate != first.candidate {
-			s.say(". Next is %s, with %s: ", w.who(e.candidate), results.Line(e.what, 80))
-			s.figure(e.margin.Figure, e.margin.ID)
-			break
+		if !p.Interval {
+			interval = ""
 		}
+		s = append(s, phrase{Text: p.Text + value, ID: p.Figure, Interval: interval})
 	}
-	s.say(".")
 	return s
 }

@@ -36,8 +36,9 @@ const (
 // tried is the model as the script reads it.
 type tried struct {
 	economics.Model
-	Units    map[string]triedUnit `json:"units"`    // of columns, by name
-	Invested []string             `json:"invested"` // columns of an investment; the others are of a ledger
+	Units  map[string]triedUnit `json:"units"`  // by name
+	Texts  map[string][2]string `json:"texts"`  // of figures that stay as priced
+	Caveat string               `json:"caveat"` // of the prices
 }
 
 // triedUnit is how a unit is printed. Numbers up to Most have no k, M or bn behind them.
@@ -48,16 +49,23 @@ type triedUnit struct {
 }
 
 func triedModel(r *economics.Result) tried {
-	m := tried{Model: r.Model(triedRows), Units: map[string]triedUnit{}, Invested: economics.InvestmentColumns()}
-	unit := func(c economics.ModelColumn) {
-		s := table.ShapeOf(results.Unit(c.Unit))
-		m.Units[c.Unit] = triedUnit{c.Unit, s.Symbol, s.Most}
+	m := tried{Model: r.Model(triedRows), Units: map[string]triedUnit{}, Texts: map[string][2]string{}, Caveat: caveat(r)}
+	unit := func(name string) {
+		s := table.ShapeOf(results.Unit(name))
+		m.Units[name] = triedUnit{name, s.Symbol, s.Most}
 	}
 	for _, c := range m.Columns {
-		unit(c)
+		unit(c.Unit)
 	}
 	for _, r := range m.Rows {
-		unit(r.BreakEven)
+		unit(r.Sale.Unit)
+	}
+	for _, p := range m.Prices {
+		unit(machinePrice(p.Unit))
+	}
+	for id, f := range m.Still {
+		value, interval := table.Split(f.Figure)
+		m.Texts[id] = [2]string{value, interval}
 	}
 	return m
 }
@@ -77,6 +85,7 @@ func whatIf(p Page) section {
 		return section{}
 	}
 	m := triedModel(p.Economics)
+	m.Answers[earnsID] = earners(p)
 	figures := map[string]economics.Figure{}
 	for f := range p.Economics.Figures() {
 		figures[f.ID] = f
@@ -164,7 +173,7 @@ func standing(rows []economics.ModelRow, figures map[string]economics.Figure) (o
 		return math.Inf(-1)
 	}
 	for _, r := range rows {
-		if r.Published {
+		if r.Published || r.Ledger == "" {
 			continue
 		}
 		i := slices.IndexFunc(out, func(o economics.ModelRow) bool {

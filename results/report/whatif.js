@@ -79,38 +79,54 @@ function termsAt(data, row, changed) {
   for (const [term, price] of Object.entries(row.from)) if (changed.has(price)) t[term] = changed.get(price) * data.prices[price].factor;
   return t;
 }
+// inColumn is a column of a row: one without a unit has that in which the row is sold.
+function inColumn(data, row, column) {
+  const c = data.columns[column];
+  return c.unit === '' ? {...row.sale, spans: c.spans && (column !== 'break-even' || row.sale.spans)} : c;
+}
+const measured = ([Value, Low, High, Instrument]) => ({Value: known(Value), Low: known(Low), High: known(High), Instrument: known(Instrument)});
 // figureAt is the figure of a row in a column, in the unit of the column.
 function figureAt(data, row, t, column) {
-  const c = column === 'break-even' ? row.breakEven : data.columns[column];
-  const [Value, Low, High, Instrument] = row.metric.map(known), f = x => columnOf(column, row.kind, t, x);
-  const m = c.spans ? spanning({Value, Low, High, Instrument}, f) : {Value: f(Value), Low: NaN, High: NaN};
+  const c = inColumn(data, row, column), x = known(row.metric[0]);
+  let m;
+  if (row.parts) m = quadrature(v => coRunOf(column, row.kind, t, v), row.parts.map(measured));
+  else if (c.spans) m = spanning(measured(row.metric), x => columnOf(column, row.kind, t, x));
+  else m = {Value: columnOf(column, row.kind, t, x), Low: NaN, High: NaN};
   const out = {Value: finite(m.Value / c.factor), Low: finite(m.Low / c.factor), High: finite(m.High / c.factor)};
-  if (leftOut(column, row.kind, t, Value, m.Value, ...row.limits)) out.Value = NaN;
-  if (Number.isNaN(out.Value)) out.Low = out.High = NaN;
-  return out;
+  const left = Number.isNaN(out.Value) || leftOut(column, row.kind, t, x, m.Value, known(c.low), known(c.high));
+  // A cost beyond any price is left out, and still above the price; what sells nothing has no verdict.
+  const verdict = verdictIn(column, t, c.factor, out.Value, out.Low, out.High, row.counts && !(left && column === 'margin'), row.gains);
+  return {...left ? {Value: NaN, Low: NaN, High: NaN} : out, verdict};
 }
 // evaluateAll is every figure of the page's model by its ID: its numbers and how they
-// are printed; and the verdicts, by the ID of the margin on which they rest.
+// are printed; the verdicts, by the ID of the figure on which they rest; and the answers
+// by their names, without those that rest on a figure which does not follow.
 function evaluateAll(data, changed) {
-  const figures = new Map(), verdicts = new Map();
+  const figures = new Map(), verdicts = new Map(), answers = new Map();
   for (const row of data.rows) {
     const t = termsAt(data, row, changed);
-    for (const column of [...Object.keys(data.columns), 'break-even']) {
-      const id = data.invested.includes(column) ? row.investment : row.ledger;
-      if (!id) continue;
-      const f = figureAt(data, row, t, column);
-      const unit = data.units[(column === 'break-even' ? row.breakEven : data.columns[column]).unit];
-      figures.set(id.replace('*', column), {...f, text: printFigure(unit, f, row.measured)});
-      if (column === 'margin') verdicts.set(id.replace('*', column), sideOf(f.Value, f.Low, f.High, row.counts, row.gains, 'earns', 'loses'));
+    for (const id of row.ids) {
+      for (const column of data.tables[id.split('/')[1]]) {
+        const c = inColumn(data, row, column), f = figureAt(data, row, t, column), of = id.replace('*', column.slice(column.lastIndexOf('/') + 1));
+        figures.set(of, {...f, text: printFigure(data.units[c.unit], f, row.measured || c.price === true)});
+        if (f.verdict) verdicts.set(of, f.verdict);
+      }
     }
   }
   for (const row of data.rows.filter(r => r.crossover)) {
-    const against = data.rows[row.against], t = termsAt(data, row, changed), c = row.breakEven;
-    const v = crossoverOf(row.kind, t, row.metric[0], against.kind, termsAt(data, against, changed), against.metric[0], 1);
-    const f = {Value: leftOut('break-even', row.kind, t, row.metric[0], v, ...row.limits) ? NaN : finite(v / c.factor), Low: NaN, High: NaN};
+    const against = data.rows[row.against], t = termsAt(data, row, changed), c = row.sale, x = known(row.metric[0]);
+    const v = crossoverOf(row.kind, t, x, against.kind, termsAt(data, against, changed), known(against.metric[0]), 1);
+    const f = {Value: leftOut('break-even', row.kind, t, x, v, known(c.low), known(c.high)) ? NaN : finite(v / c.factor), Low: NaN, High: NaN};
     figures.set(row.crossover, {...f, text: printFigure(data.units[c.unit], f, row.crossed)});
   }
-  return {figures, verdicts};
+  const answering = {hashprice: soldAtALoss, squeeze: squeezedFirst, grow: growOrConvert, mullet: mulletOrNot, earns: o => EarnsMost(o, data.caveat)};
+  for (const [name, options] of Object.entries(data.answers)) {
+    const of = id => figures.get(id) ?? (data.still[id] ? {Value: known(data.still[id].Value), Low: known(data.still[id].Low), High: known(data.still[id].High), text: data.texts[id]} : {Value: NaN, Low: NaN, High: NaN});
+    if (options.some(o => o.Figures.some(id => data.still[id]?.on?.some(i => changed.has(i))))) continue;
+    const filled = options.map(o => ({...o, Values: o.Figures.map(id => of(id).Value), Low: of(o.Figures[0]).Low, High: of(o.Figures[0]).High, Verdict: verdicts.get(o.Figures[0]) ?? o.Verdict}));
+    answers.set(name, answering[name](filled).map(p => p.Text + (p.Figure ? of(p.Figure).text[0] + (p.Interval && of(p.Figure).text[1] ? ' ' + of(p.Figure).text[1] : '') : '')).join(''));
+  }
+  return {figures, verdicts, answers};
 }
 // changesIn reads the changed prices from a fragment, #what=power_price:62.5,… with or
 // without another part before &. What is not a price of the page, not a plain number
@@ -142,20 +158,28 @@ function fragmentOf(data, changed, fragment) {
   const data = JSON.parse(store.textContent), controls = document.getElementById('what-if-controls'), says = document.getElementById('what-if-says');
   const back = document.getElementById('as-priced'), dials = [...controls.querySelectorAll('.dial')];
   controls.hidden = false;
-  let changed = new Map(), timer = 0;
+  let changed = new Map(), timer = 0, tried = false;
   const before = new Map(); // elements that show what is not as priced, with what they held
 
-  const put = (el, text, under, sort) => {
-    const link = el.querySelector('a.figure'); // of links.js, to where the figure comes from
-    if (!before.has(el)) before.set(el, {nodes: [...el.childNodes], sort: el.dataset.sort, under: el.querySelector('small') !== null, link, text: link?.textContent});
-    const mark = document.createElement('span'), small = document.createElement('small');
+  const chip = words => {
+    const mark = document.createElement('span');
     mark.className = 'if';
-    mark.textContent = 'what if';
+    mark.textContent = words;
+    return mark;
+  };
+  const keep = el => {
+    const link = [...el.children].find(e => e.matches('a.figure')); // of links.js, to where the figure comes from
+    if (!before.has(el)) before.set(el, {nodes: [...el.childNodes], sort: el.dataset.sort, under: el.querySelector('small') !== null, link, text: link?.textContent});
+    return before.get(el);
+  };
+  const put = (el, text, under, sort) => {
+    const was = keep(el), small = document.createElement('small'), {link} = was;
     small.textContent = under;
     if (link) link.textContent = text;
-    el.replaceChildren(link ?? text, ...(under && before.get(el).under ? [small] : []), ' ', mark);
-    if (before.get(el).sort !== undefined && sort !== undefined) el.dataset.sort = Number.isNaN(sort) ? '' : String(sort);
+    el.replaceChildren(link ?? text, ...(under && was.under ? [small] : []), ' ', chip('what if'));
+    if (was.sort !== undefined && sort !== undefined) el.dataset.sort = Number.isNaN(sort) ? '' : String(sort);
   };
+  const stays = el => { keep(el); el.append(' ', chip('as priced')); };
   const restore = () => {
     for (const [el, {nodes, sort, link, text}] of before) {
       if (link) link.textContent = text;
@@ -163,6 +187,59 @@ function fragmentOf(data, changed, fragment) {
       if (sort !== undefined) el.dataset.sort = sort;
     }
     before.clear();
+    for (const table of document.querySelectorAll('table[data-still]')) {
+      table.parentElement.previousElementSibling.remove();
+      delete table.dataset.still;
+    }
+  };
+  const same = (f, was) => f.Value === was.Value && f.text.join() === was.text.join() || Number.isNaN(f.Value) && Number.isNaN(was.Value);
+  const then = evaluateAll(data, new Map());
+  let now = then;
+  // follow shows each figure, verdict, answer and price at the prices that are tried, or
+  // says that it is as priced.
+  const follow = () => {
+    const depends = id => data.depend[id.split('/')[1]]?.some(i => changed.has(i));
+    for (const el of document.querySelectorAll('[data-answer]')) {
+      const name = el.dataset.answer, was = then.answers.get(name), is = now.answers.get(name), all = el.textContent;
+      if (is === undefined || was === undefined || !all.startsWith(was)) stays(el);
+      else if (is !== was) put(el, is + all.slice(was.length), '');
+    }
+    const still = el => !now.figures.has(el.dataset.figure) || el.dataset.figure.startsWith('economics/indifference/') && !el.closest('#what-if'); // there it stands under a hashprice
+    for (const table of document.querySelectorAll('#economics table')) {
+      const all = [...table.querySelectorAll('[data-figure^="economics/"]')];
+      if (!all.length || !all.every(still) || !all.some(el => depends(el.dataset.figure))) continue;
+      const mark = document.createElement('p');
+      mark.append(chip('as priced'));
+      table.parentElement.before(mark);
+      table.dataset.still = '';
+    }
+    for (const el of document.querySelectorAll('[data-figure^="economics/"]')) {
+      const id = el.dataset.figure, f = now.figures.get(id), was = then.figures.get(id);
+      if (el.closest('[data-answer], [data-still]')) continue; // a sentence follows, and a table stays, as a whole
+      if (still(el)) depends(id) && stays(el);
+      else if (!same(f, was)) put(el, f.text[0], f.text[1], f.Value);
+    }
+    for (const el of document.querySelectorAll('[data-verdict]')) {
+      const v = now.verdicts.get(el.dataset.verdict);
+      if (v && v !== then.verdicts.get(el.dataset.verdict)) put(el, v === 'none' ? '–' : v, '');
+    }
+    for (const el of document.querySelectorAll('[data-price-of]')) {
+      const i = data.prices.findIndex(p => p.key === el.dataset.priceOf), p = data.prices[i];
+      if (changed.has(i)) put(el, printFigure(data.units[p.unit.replace(/\/node$/, '')], {Value: changed.get(i), Low: NaN, High: NaN}, true)[0], '');
+    }
+    for (const el of document.querySelectorAll('#economics figcaption, #price-sheet > details > summary')) stays(el);
+  };
+  // Of what a candidate sells at a use, that with the highest margin is shown.
+  const best = () => {
+    for (const cell of document.querySelectorAll('.matrix td')) {
+      const all = [...cell.querySelectorAll('.income')], value = el => now.figures.get(el.querySelector('[data-figure]').dataset.figure)?.Value ?? NaN;
+      const most = Math.max(...all.map(value).filter(v => !Number.isNaN(v)));
+      const shown = all.find(el => value(el) === most);
+      for (const el of all) {
+        el.hidden = el !== shown;
+        for (const of of el.querySelectorAll('.of')) of.hidden = Number.isNaN(now.figures.get(of.querySelector('[data-figure]').dataset.figure)?.Value ?? NaN);
+      }
+    }
   };
   // The chart of margins by the power price: each line is drawn anew, and the level moves.
   const power = data.prices.findIndex(p => p.key === 'power_price'), drawn = new Map();
@@ -203,24 +280,40 @@ function fragmentOf(data, changed, fragment) {
       d.classList.toggle('tried', changed.has(i));
       d.querySelector('.if').hidden = !changed.has(i);
     }
-    if (changed.size) {
-      const now = evaluateAll(data, changed), then = evaluateAll(data, new Map());
-      for (const el of document.querySelectorAll('[data-figure^="economics/"]')) {
-        const f = now.figures.get(el.dataset.figure), was = then.figures.get(el.dataset.figure);
-        if (el.dataset.figure.startsWith('economics/indifference/') && !el.closest('#what-if')) continue; // there it stands under a hashprice
-        if (f && (f.Value !== was.Value || f.text.join() !== was.text.join()) && !(Number.isNaN(f.Value) && Number.isNaN(was.Value))) put(el, f.text[0], f.text[1], f.Value);
-      }
-      for (const el of document.querySelectorAll('[data-verdict]')) {
-        const v = now.verdicts.get(el.dataset.verdict);
-        if (v && v !== then.verdicts.get(el.dataset.verdict)) put(el, v === 'none' ? '–' : v, '');
-      }
-    }
+    now = changed.size ? evaluateAll(data, changed) : then;
+    if (changed.size) follow();
+    if (changed.size || tried) best();
+    tried = changed.size > 0;
+    tell();
     clearTimeout(timer);
     timer = setTimeout(() => { says.textContent = sentence(); }, changed.size ? 300 : 0);
   };
+  // The panel of a figure explains the figure that is shown.
+  const tell = () => {
+    const panel = document.querySelector('dialog.explain[open]'), id = panel?.dataset.of;
+    if (!panel) return;
+    for (const el of panel.querySelectorAll('.tried')) el.remove();
+    for (const [dd, text] of told) dd.textContent = text;
+    told.clear();
+    panel.querySelector('.shown').textContent = document.querySelector(`main [data-figure="${CSS.escape(id)}"]`).innerText.replace(/\s+/g, ' ');
+    if (!changed.size || !id.startsWith('economics/')) return;
+    const f = now.figures.get(id), note = document.createElement('p');
+    note.className = 'tried';
+    for (const row of f ? panel.querySelectorAll('dl > div') : []) {
+      const i = data.prices.findIndex(p => p.key === row.firstChild.textContent), dd = row.lastChild;
+      if (!changed.has(i)) continue;
+      told.set(dd, dd.textContent);
+      dd.textContent = `${changed.get(i)} ${data.prices[i].unit}, what if; as priced ${dd.textContent}`;
+    }
+    note.append(chip(f ? 'what if' : 'as priced'), ' ', f ? `${f.text.join(' ').trim()}; as priced ${then.figures.get(id).text.join(' ').trim()}, which perwatt explain prints. ` : 'This explains the figure as priced: it does not follow. ', tries());
+    panel.querySelector('h2').after(note);
+  };
+  document.addEventListener('explained', tell);
+  const told = new Map();
+  const tries = () => 'What if: ' + [...changed].map(([i, v]) => `${data.prices[i].key} ${v} ${data.prices[i].unit}, as priced ${data.prices[i].value}`).join('; ') + '.';
   const sentence = () => {
     if (!changed.size) return says.dataset.priced;
-    return 'What if: ' + [...changed].map(([i, v]) => `${data.prices[i].key} ${v} ${data.prices[i].unit}, as priced ${data.prices[i].value}`).join('; ') + '. Figures with the mark “what if” follow; the others are as priced.';
+    return tries() + ' What follows has the mark “what if”, and what does not the mark “as priced”; the rest does not depend on them.';
   };
   const set = (i, v) => {
     const p = data.prices[i];

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -117,7 +119,9 @@ func randomCandidates(rng *rand.Rand) []economics.Candidate {
 		{Name: "miner", Mining: []economics.Mining{{Efficiency: figure("miner/j", 2e-11, hash), Power: figure("miner/w", 3500, watt)}}},
 		{Name: "node", Mining: []economics.Mining{{Device: "2 × card", Efficiency: figure("node/j", 4e-8, hash), Power: figure("node/w", 900, watt)}}, Training: []economics.Training{{
 			Workload: "mlp", Device: "2 × card", GPUs: 2, PerJoule: figure("node/s", 20, sample), Power: figure("node/tw", 1100, watt), FlopRate: figure("node/f", 1e14, "FLOP/s"),
-		}}},
+		}}, Mullets: []economics.Mullet{{Workload: "mlp", Device: "2 × card", CoRunCost: results.CoRunCost{
+			HashesGained: figure("", 2e13, "hash/s").Figure, ExtraPower: figure("", 100, watt).Figure, TrainingKept: figure("", 0.9, results.Ratio).Figure,
+		}}}},
 	}
 }
 
@@ -126,7 +130,8 @@ type trial struct {
 	Model    json.RawMessage      `json:"model"`
 	Changed  [][2]float64         `json:"changed"`  // index and value
 	Figures  map[string][2]string `json:"figures"`  // value and interval
-	Verdicts map[string]string    `json:"verdicts"` // by the ID of the margin
+	Verdicts map[string]string    `json:"verdicts"` // by the ID of the figure
+	Answers  map[string]string    `json:"answers"`  // by the table behind it
 }
 
 var triedOn = time.Date(2026, 9, 20, 0, 0, 0, 0, time.UTC)
@@ -139,12 +144,13 @@ func evaluated(t testing.TB, candidates []economics.Candidate, lines []sheetLine
 }
 
 // trials are so many random sheets on random measurements, and changes to each.
-func trials(t testing.TB, rng *rand.Rand, sheets int) (out []trial) {
+func trials(t testing.TB, rng *rand.Rand, sheets int) (out []trial, tables map[string]int) {
+	tables = map[string]int{} // of figures
 	for range sheets {
 		candidates, lines := randomCandidates(rng), randomSheet(rng)
 		r := evaluated(t, candidates, lines)
 		m := triedModel(&r)
-		tr := trial{Figures: map[string][2]string{}, Verdicts: map[string]string{}, Changed: [][2]float64{}}
+		tr := trial{Figures: map[string][2]string{}, Verdicts: map[string]string{}, Answers: map[string]string{}, Changed: [][2]float64{}}
 		var err error
 		tr.Model, err = json.Marshal(m)
 		require.NoError(t, err)
@@ -162,53 +168,46 @@ func trials(t testing.TB, rng *rand.Rand, sheets int) (out []trial) {
 			}
 			r = evaluated(t, candidates, lines)
 		}
-		crossovers := map[string]bool{}
-		for _, row := range m.Rows {
-			crossovers[row.Crossover] = true
-		}
+		follow := m.Following()
 		for f := range r.Figures() {
-			switch f.Table {
-			case "indifference":
-				if crossovers[f.ID] {
-					value, interval := table.Split(f.Figure)
-					if (economics.Cell{Figure: &f}).LeftOut() {
-						value = table.Absent
-					}
-					tr.Figures[f.ID] = [2]string{value, interval}
-				}
-			case "mining", "mining-published", "training", "mining-investment", "training-investment":
-				value, interval := table.Split(f.Figure)
-				if (economics.Cell{Figure: &f}).LeftOut() {
-					value, interval = table.Absent, ""
-				}
-				tr.Figures[f.ID] = [2]string{value, interval}
+			if !follow[f.ID] {
+				continue
 			}
+			value, interval := table.Split(f.Figure)
+			if (economics.Cell{Figure: &f}).LeftOut() {
+				value, interval = table.Absent, ""
+			}
+			tr.Figures[f.ID] = [2]string{value, interval}
+			tables[f.Table]++
 		}
-		for _, name := range []string{"mining", "mining-published", "training"} {
-			of, _ := r.Table(name)
+		for _, of := range r.Tables {
 			for _, row := range of.Rows {
 				for _, c := range row {
-					if c.Verdict != "" {
+					if c.Of != "" {
 						tr.Verdicts[c.Of] = string(c.Verdict)
 					}
 				}
 			}
 		}
+		for _, it := range questions(&r).Items {
+			answer, _, _ := strings.Cut(it.Text, " Table: ")
+			tr.Answers[it.Answer] = answer
+		}
 		out = append(out, tr)
 	}
-	return out
+	return out, tables
 }
 
 type compared struct {
-	Figures, Verdicts int
-	Wrong             []string
+	Figures, Verdicts, Answers, Stay int
+	Wrong                            []string
 }
 
 // compareTrials evaluates trials with the page's own script.
 const compareTrials = `(trials => {
-	const out = {Figures: 0, Verdicts: 0, Wrong: []};
+	const out = {Figures: 0, Verdicts: 0, Answers: 0, Stay: 0, Wrong: []};
 	for (const t of trials) {
-		const {figures, verdicts} = evaluateAll(t.model, new Map(t.changed));
+		const {figures, verdicts, answers} = evaluateAll(t.model, new Map(t.changed));
 		for (const [id, want] of Object.entries(t.figures)) {
 			const f = figures.get(id), got = f ? f.text : ['–', ''];
 			out.Figures++;
@@ -216,7 +215,14 @@ const compareTrials = `(trials => {
 		}
 		for (const [id, want] of Object.entries(t.verdicts)) {
 			out.Verdicts++;
-			if (verdicts.get(id) !== want) out.Wrong.push(id + ': got ' + verdicts.get(id) + ', want ' + want);
+			const got = verdicts.get(id) ?? 'none';
+			if (got !== want) out.Wrong.push(id + ': got ' + got + ', want ' + want);
+		}
+		for (const [name, want] of Object.entries(t.answers)) {
+			const got = answers.get(name);
+			if (got === undefined) { out.Stay++; continue; }
+			out.Answers++;
+			if (got !== want) out.Wrong.push(name + ': got ' + got + ', want ' + want);
 		}
 	}
 	out.Wrong = out.Wrong.slice(0, 20);
@@ -238,33 +244,69 @@ func TestWhatIfAgrees(t *testing.T) {
 	page := fmt.Sprintf("<!DOCTYPE html><title>x</title><script>%s\n%s</script>", formulasJS, whatIfJS)
 	b.show([]byte(page))
 	rng := rand.New(rand.NewPCG(24, 4))
-	figures, verdicts := 0, 0
+	figures, verdicts, answers, stay := 0, 0, 0, 0
+	tables := map[string]int{}
 	for range sheets / batch {
-		text, err := json.Marshal(trials(t, rng, batch))
+		all, of := trials(t, rng, batch)
+		for name, n := range of {
+			tables[name] += n
+		}
+		text, err := json.Marshal(all)
 		require.NoError(t, err)
 		got := asked[compared](b, compareTrials+"("+string(text)+")")
 		require.Empty(t, got.Wrong)
-		figures, verdicts = figures+got.Figures, verdicts+got.Verdicts
+		figures, verdicts, answers, stay = figures+got.Figures, verdicts+got.Verdicts, answers+got.Answers, stay+got.Stay
 	}
-	require.Greater(t, figures, 50*sheets)
-	require.Greater(t, verdicts, 3*sheets)
+	require.Greater(t, figures, 100*sheets)
+	require.Greater(t, verdicts, 10*sheets)
+	require.Greater(t, answers, 2*sheets)
+	require.Less(t, stay, sheets)
+	for _, name := range []string{"mining", "mining-published", "mining-investment", "training", "training-investment", "hashprice", "bitcoin", "squeeze", "work", "retrofit", "grow", "mullet", "indifference"} {
+		require.Greater(t, tables[name], sheets/4, name)
+	}
 	require.Empty(t, b.taken())
-	t.Logf("%d sheets: %d figures and %d verdicts agree", sheets, figures, verdicts)
+	t.Logf("%d sheets: %d figures, %d verdicts and %d answers agree; %d answers stay as priced", sheets, figures, verdicts, answers, stay)
 
-	text, err := json.Marshal(trials(t, rng, 20))
+	few, _ := trials(t, rng, 20)
+	text, err := json.Marshal(few)
 	require.NoError(t, err)
 	for plant, want := range map[string]string{
-		`miningRevenue = (f => (...a) => f(...a) * (1 + 1e-4))(miningRevenue)`:     "/revenue: got",
-		`capitalRecovery = (rate, years) => 1 / years`:                             "/margin: got",
-		`measure_bound = (m, end) => end`:                                          "/margin: got",
-		`roundHalfEven = (v, d) => (Math.floor(v * 10 ** d) / 10 ** d).toFixed(d)`: ": got",
-		`sideOf = () => 'earns'`:                                                   ": got earns",
+		`miningRevenue = (f => (...a) => f(...a) * (1 + 1e-4))(miningRevenue)`:        "/revenue: got",
+		`capitalRecovery = (rate, years) => 1 / years`:                                "/margin: got",
+		`measure_bound = (m, end) => end`:                                             "/margin: got",
+		`soldAtALoss = () => []`:                                                      "hashprice: got , want Below",
+		`quadrature = (f, of) => ({Value: f(of.map(m => m.Value)), Low: 0, High: 0})`: "/left: got",
+		`roundHalfEven = (v, d) => (Math.floor(v * 10 ** d) / 10 ** d).toFixed(d)`:    ": got",
+		`sideOf = () => 'earns'`:                                                      ": got earns",
 	} {
 		b.show([]byte(page))
 		asked[int](b, plant+", 1")
 		require.Contains(t, strings.Join(asked[compared](b, compareTrials+"("+string(text)+")").Wrong, "\n"), want, plant)
 	}
 }
+
+// pagePrices is what a page shows that depends on prices: texts by the ID of a figure, the
+// name of an answer or the key of a price, and the matrix of the first screen.
+type pagePrices struct {
+	Figures, Prices map[string][]string
+	Answers         map[string]string
+	Matrix          []string
+}
+
+const shownPrices = `(() => {
+	const out = {Figures: {}, Prices: {}, Answers: {}, Matrix: []};
+	const text = el => {
+		const copy = el.cloneNode(true);
+		for (const mark of copy.querySelectorAll('.if')) if (mark.textContent !== 'as priced') { mark.previousSibling.remove(); mark.remove(); }
+		for (const hidden of copy.querySelectorAll('[hidden]')) hidden.remove();
+		return copy.textContent.replace(/\s+/g, ' ').trim();
+	};
+	for (const el of document.querySelectorAll('main [data-figure^="economics/"]')) if (!el.closest('[hidden], [data-answer]')) (out.Figures[el.dataset.figure] ??= []).push(text(el) + (el.closest('[data-still]') ? ' as priced' : ''));
+	for (const el of document.querySelectorAll('[data-price-of]')) (out.Prices[el.dataset.priceOf] ??= []).push(text(el));
+	for (const el of document.querySelectorAll('[data-answer]')) out.Answers[el.dataset.answer] = text(el);
+	for (const el of document.querySelectorAll('.matrix td')) out.Matrix.push(text(el));
+	return out;
+})()`
 
 // The page follows its controls and its fragment, says what is not as priced beside
 // each such figure, and goes back to the very same page.
@@ -278,7 +320,7 @@ func TestWhatIfPage(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "what-if.html"), page, 0o644))
 	}
 	const main = `document.querySelector('main').innerHTML.replaceAll(' open=""', '')` // printing opens what is folded
-	const marked = `[...document.querySelectorAll('.if')].filter(e => !e.hidden).length`
+	const marked = `[...document.querySelectorAll('main .if')].filter(e => !e.hidden).length`
 	b.look(1440, "light")
 	b.show(page)
 	asPriced := asked[string](b, main)
@@ -294,7 +336,7 @@ func TestWhatIfPage(t *testing.T) {
 	require.Equal(t, 62.5, asked[float64](b, `Number(document.querySelector('.dial input[type=range]').value)`))
 	changed := asked[int](b, marked)
 	require.Greater(t, changed, 15)
-	require.Equal(t, changed-1, asked[int](b, `[...document.querySelectorAll('[data-figure], [data-verdict]')].filter(e => e.querySelector('.if')).length`), "each mark is beside a figure, but that of the control")
+	require.Equal(t, changed-1, asked[int](b, `[...document.querySelectorAll('[data-figure], [data-verdict], [data-answer], [data-price-of], figcaption, #price-sheet > details > summary')].filter(e => e.querySelector(':scope > .if')).length + document.querySelectorAll('[data-still]').length`), "each mark is beside a figure or what is said of them, but that of the control")
 	require.Eventually(t, func() bool {
 		return strings.Contains(asked[string](b, `document.getElementById('what-if-says').textContent`), "power_price 62.5 $/MWh, as priced 50")
 	}, 20*time.Second, 100*time.Millisecond)
@@ -324,6 +366,72 @@ func TestWhatIfPage(t *testing.T) {
 	}, 20*time.Second, 100*time.Millisecond)
 	require.True(t, asPriced == asked[string](b, main), "the page as it was")
 	require.Empty(t, asked[string](b, `location.hash`))
+
+	unit := regexp.MustCompile(` [A-Za-z%$/][^ \[]*( samples| tokens| h)?`)
+	numbers := func(s string) string { return strings.TrimSpace(unit.ReplaceAllString(s, "")) } // a column has its unit in the head
+
+	// What is shown is what the page shows that is priced so, or says that it is not.
+	for _, what := range []map[string]float64{
+		{"power_price": 62.5},
+		{"bitcoin_price": 31_000, "pue_mining": 1.4},
+		{"gpu_hour_price": 40, "training_utilisation": 35, "node_price": 90_000},
+		{"discount_rate": 3, "network_difficulty": 60},
+	} {
+		var lines []sheetLine
+		var fragment []string
+		for line := range strings.Lines(economics.Example()) {
+			f := strings.Split(strings.TrimSpace(line), ",")
+			if v, err := strconv.ParseFloat(f[min(1, len(f)-1)], 64); err == nil && !strings.HasPrefix(line, "#") {
+				if to, ok := what[f[0]]; ok {
+					fragment, v = append(fragment, fmt.Sprintf("%s:%v", f[0], to)), to
+				}
+				lines = append(lines, sheetLine{f[0], f[2], v})
+			}
+		}
+		require.Len(t, fragment, len(what))
+		b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(b.url+"#what="+strings.Join(fragment, ",")))
+		moved := asked[pagePrices](b, shownPrices)
+		there := pageOf(t, threeKinds())
+		r := evaluated(t, economics.Candidates(there.Comparison), lines)
+		r.Banner, there.Economics = there.Economics.Banner, &r
+		before := b.url
+		b.show(rendered(t, there))
+		priced := asked[pagePrices](b, shownPrices)
+		b.url = before
+		follow, stay := 0, 0
+		for id, texts := range moved.Figures {
+			for _, text := range texts {
+				if strings.HasSuffix(text, "as priced") {
+					stay++
+				} else if follow++; priced.Figures[id] != nil {
+					require.True(t, slices.ContainsFunc(priced.Figures[id], func(is string) bool { return numbers(is) == numbers(text) }), "%s at %v: %q is not in %q", id, what, text, priced.Figures[id])
+				}
+			}
+		}
+		require.Greater(t, follow, 200)
+		require.Greater(t, stay, 20)
+		require.Equal(t, priced.Matrix, moved.Matrix, what)
+		require.Equal(t, priced.Prices, moved.Prices, what)
+		for name, text := range moved.Answers {
+			if strings.HasSuffix(text, "as priced") {
+				require.NotEqual(t, "earns", name)
+				require.Contains(t, what, "discount_rate", "the site's rent depends on nothing else here")
+				continue
+			}
+			require.Equal(t, priced.Answers[name], text, what)
+		}
+		b.taken()
+	}
+
+	// A panel explains the figure that is shown, or says that it does not.
+	const panel = `document.querySelector('dialog.explain').innerText`
+	b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(b.url+"#economics/mining/asic/margin&what=power_price:62.5"))
+	require.Regexp(t, `what if.*as priced.*which perwatt explain prints.*power_price\s+62\.5 \$/MWh, what if; as priced 50 \$/MWh`, strings.Join(strings.Fields(asked[string](b, panel)), " "))
+	asked[int](b, `document.getElementById('as-priced').click(), 1`)
+	require.NotContains(t, asked[string](b, panel), "what if")
+	b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(b.url+"#economics/break-even/1/50&what=bitcoin_price:50000"))
+	require.Contains(t, asked[string](b, panel), "as priced: it does not follow")
+	b.taken()
 
 	// A link: clipped, and without what is not a price of the page or not a number. A
 	// figure's own address stays beside it.

@@ -44,7 +44,11 @@ func (t Table) HTML() template.HTML {
 		for _, it := range t.items() {
 			out.WriteString("<div>")
 			element(&out, "dt", it.About)
-			out.WriteString("<dd>" + whole(it.Text) + "</dd></div>")
+			out.WriteString("<dd")
+			if it.Answer != "" {
+				out.WriteString(` data-answer="` + template.HTMLEscapeString(it.Answer) + `"`)
+			}
+			out.WriteString(">" + whole(it.Text) + "</dd></div>")
 		}
 		out.WriteString("</dl>\n")
 	}
@@ -99,6 +103,7 @@ func (t Table) grid(out *strings.Builder, columns []laid) {
 			class(append(names, breaks(x, j == place.key))...)
 			attribute("data-sort", x.sort)
 			attribute("data-verdict", x.of)
+			attribute("data-price-of", x.price)
 			attribute("data-at", x.at)
 			attribute("data-figure", x.id)
 			out.WriteString(">")

@@ -70,10 +70,13 @@ func (t *Table) Intervals() (some, all bool) {
 }
 
 // Item is a line of a list: its subject and what there is to say of it.
-type Item struct{ About, Text string }
+type Item struct {
+	About, Text string
+	Answer      string // names the text, where it is an answer that prices give
+}
 
 // Add adds an item.
-func (t *Table) Add(about, text string) { t.Items = append(t.Items, Item{about, text}) }
+func (t *Table) Add(about, text string) { t.Items = append(t.Items, Item{About: about, Text: text}) }
 
 // Tone is the severity of a table: it colours the title.
 type Tone int
@@ -134,6 +137,7 @@ type Text struct {
 	Choice      string // value of a box to tick before the text
 	ID          string // of the figure for which it stands
 	Of          string // ID of the figure that the text is a verdict on
+	Price       string // key of the price for which it stands
 }
 
 // Chart is a small drawing; in HTML only.
@@ -169,7 +173,7 @@ func Of(m *results.Figure) Cell {
 // Limited is a list of at most ListLimit items.
 func Limited(items []Item) []Item {
 	if more := len(items) - ListLimit; more > 0 {
-		return append(items[:ListLimit:ListLimit], Item{"…", fmt.Sprintf("%d more in the record", more)})
+		return append(items[:ListLimit:ListLimit], Item{About: "…", Text: fmt.Sprintf("%d more in the record", more)})
 	}
 	return items
 }
@@ -178,7 +182,7 @@ func Limited(items []Item) []Item {
 func (t *Table) items() []Item {
 	out := make([]Item, len(t.Items))
 	for i, it := range t.Items {
-		out[i] = Item{results.Line(it.About, 4*NameLimit), Sentence(it.Text, 3*TextLimit)}
+		out[i] = Item{results.Line(it.About, 4*NameLimit), Sentence(it.Text, 3*TextLimit), it.Answer}
 	}
 	return out
 }
@@ -210,6 +214,7 @@ type printed struct {
 	id               string
 	href, at, choice string // of a link, to this place, and of a box
 	of               string // of a verdict: the ID of its figure
+	price            string // key of a price
 	chart            Chart
 }
 
@@ -314,7 +319,7 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 		}
 		return p
 	case Text:
-		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit), href: x.Href, at: results.Line(x.At, FigureLimit), choice: results.Line(x.Choice, l.Limit), id: results.Line(x.ID, FigureLimit), of: results.Line(x.Of, FigureLimit)}
+		return printed{value: results.Line(x.Text, l.Limit), under: results.Line(x.Under, l.Limit), href: x.Href, at: results.Line(x.At, FigureLimit), choice: results.Line(x.Choice, l.Limit), id: results.Line(x.ID, FigureLimit), of: results.Line(x.Of, FigureLimit), price: results.Line(x.Price, FigureLimit)}
 	case Chart:
 		return printed{chart: x}
 	case Number:

@@ -169,7 +169,7 @@ func TestMinus(t *testing.T) {
 		"run --settle 5s -o x":                "run --settle 5s -o x",
 	} {
 		require.Equal(t, want, Sentence(text, TextLimit))
-		table := Table{Items: []Item{{"about", text}}, Notes: []string{text}}
+		table := Table{Items: []Item{{About: "about", Text: text}}, Notes: []string{text}}
 		require.Equal(t, 2, strings.Count(string(table.HTML()), ">"+whole(want)+"<"))
 	}
 	require.Equal(t, "−4.0 °C", Celsius(269.15))
