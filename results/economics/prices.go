@@ -20,7 +20,6 @@
 package economics
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/csv"
 	"errors"
@@ -207,7 +206,7 @@ var (
 	decimal = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$`)
 )
 
-// Parse reads a price sheet: CSV with the header key,value,unit,as_of,source,note
+// Parse reads a price sheet, also as a spreadsheet saves it: CSV with the header key,value,unit,as_of,source,note
 // and, for ranges, low,high; lines that begin with # are comments. No as_of may
 // be after the date on. The error joins all mistakes, each with its line, its key
 // and the remedy.
@@ -221,7 +220,7 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 		return nil, readError(err, "write the header "+strings.Join(header, ","))
 	}
 	if !slices.Equal(head, header) && !slices.Equal(head, ranges) {
-		return nil, lineError(in, "the header is %.60q: write %s, or the same and low,high (commas, not semicolons or tabs)", strings.Join(head, ","), strings.Join(header, ","))
+		return nil, lineError(in, "the header is %.60q: write %s, or the same and low,high", strings.Join(head, ","), strings.Join(header, ","))
 	}
 	var p Prices
 	var wrong []error
@@ -244,7 +243,7 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 			wrong = append(wrong, lineError(in, "%s: %d fields, the header has %d: quote a field that holds a comma", results.Line(rec[0], mostQuoted), len(rec), len(head)))
 			continue
 		}
-		x, err := parseRow(rec, on)
+		x, err := parseRow(rec, on, in.number)
 		x.Line = line
 		if err == nil && lines[x.Key] != 0 {
 			err = fmt.Errorf("duplicate of line %d: keep one of the two", lines[x.Key])
@@ -265,13 +264,13 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 	return &p, nil
 }
 
-func parseRow(rec []string, on time.Time) (Price, error) {
+func parseRow(rec []string, on time.Time, parse func(string) (float64, error)) (Price, error) {
 	for i, f := range rec {
 		if len(f) > maxField {
 			return Price{}, fmt.Errorf("%s has %d bytes: at most %d", ranges[i], len(f), maxField)
 		}
 		if !utf8.ValidString(f) || strings.ContainsFunc(f, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			return Price{}, fmt.Errorf("%s has unprintable characters: write plain UTF-8 text on one line", ranges[i])
+			return Price{}, fmt.Errorf("%s has unprintable characters: write plain UTF-8 text on one line (in Excel: save as CSV UTF-8)", ranges[i])
 		}
 	}
 	x := Price{Key: rec[0], Text: rec[1], Unit: rec[2], Source: strings.TrimSpace(rec[4]), Note: rec[5], Low: math.NaN(), High: math.NaN()}
@@ -292,7 +291,7 @@ func parseRow(rec []string, on time.Time) (Price, error) {
 	x.factor = k.Units[u].Factor
 	var err error
 	number := func(what, s string) float64 {
-		v, e := parseNumber(s)
+		v, e := parse(s)
 		if in := v * x.factor / k.Units[0].Factor; e == nil && (in < k.Min*(1-1e-12) || in > k.Max*(1+1e-12)) {
 			e = errors.New("must be " + k.bounds(plain))
 		}
@@ -382,8 +381,16 @@ func nearest(name string) string {
 	return "did you mean " + strings.Join(near, ", ")
 }
 
+// sheetReader reads CSV as spreadsheets write it: in UTF-8 or UTF-16 with a byte order
+// mark or without, parted by commas, or by semicolons or tabs where a comma is in
+// numbers, and padded to the columns of the longest line.
+type sheetReader struct {
+	*csv.Reader
+	columns int // of the header; 0 before it
+}
+
 // open reads r, at most limit bytes, as CSV.
-func open(r io.Reader, limit int64) (*csv.Reader, error) {
+func open(r io.Reader, limit int64) (*sheetReader, error) {
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("prices: %w", err)
@@ -391,11 +398,66 @@ func open(r io.Reader, limit int64) (*csv.Reader, error) {
 	if int64(len(b)) > limit {
 		return nil, fmt.Errorf("prices: the file is larger than %d bytes: is it a price file?", limit)
 	}
-	in := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(b, []byte("\ufeff")))) // as spreadsheets write it
+	text := strings.TrimLeft(results.Decoded(b), "\ufeff")
+	in := csv.NewReader(strings.NewReader(text))
+	in.Comma = comma(text)
 	in.Comment = '#'
 	in.FieldsPerRecord = -1
-	in.TrimLeadingSpace = true
-	return in, nil
+	in.TrimLeadingSpace = in.Comma != '\t'
+	return &sheetReader{Reader: in}, nil
+}
+
+// comma is what parts the fields of a file, by its header: the first line that is no
+// comment.
+func comma(text string) rune {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		for _, c := range ",;\t" {
+			if strings.ContainsRune(line, c) {
+				return c
+			}
+		}
+		break
+	}
+	return ','
+}
+
+// Read returns the next line that has something in it, without what nobody sees at the
+// ends of fields.
+func (in *sheetReader) Read() ([]string, error) {
+	for {
+		rec, err := in.Reader.Read()
+		if err != nil {
+			return rec, err
+		}
+		for i := range rec {
+			rec[i] = strings.TrimFunc(rec[i], func(r rune) bool { return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) })
+		}
+		for len(rec) > max(1, in.columns) && rec[len(rec)-1] == "" {
+			rec = rec[:len(rec)-1]
+		}
+		switch {
+		case len(rec) == 1 && rec[0] == "" || !slices.ContainsFunc(rec, func(f string) bool { return f != "" }):
+			continue
+		case in.columns == 0:
+			in.columns = len(rec)
+		}
+		return rec, nil
+	}
+}
+
+// number reads a plain decimal number, not hex, inf or 1,000. Where fields are not parted
+// by commas, one may stand before the fraction, unless it could part thousands.
+func (in *sheetReader) number(s string) (float64, error) {
+	if whole, part, ok := strings.Cut(s, ","); ok && in.Comma != ',' && !strings.ContainsAny(part, ",.") && !strings.Contains(whole, ".") {
+		if len(part) == 3 && strings.Trim(whole, "+-0") != "" {
+			return 0, errors.New("the comma could be before a fraction or part thousands: write a point for the fraction, and nothing between thousands")
+		}
+		s = whole + "." + part
+	}
+	return parseNumber(s)
 }
 
 // plain prints a number as one would type it.
@@ -406,7 +468,7 @@ func plain(v float64) string {
 	return strconv.FormatFloat(v, 'f', -1, 64)
 }
 
-func lineError(in *csv.Reader, format string, args ...any) error {
+func lineError(in *sheetReader, format string, args ...any) error {
 	line, _ := in.FieldPos(0)
 	return fmt.Errorf("prices: line %d: "+format, append([]any{line}, args...)...)
 }

@@ -109,7 +109,6 @@ func TestSheetErrors(t *testing.T) {
 		{"nothing", "", "the file is empty: write the header key,value,unit"},
 		{"only comments", "# nothing\n", "the file is empty"},
 		{"only a header", head, "holds no price: perwatt prices --example"},
-		{"semicolons", "key;value;unit;as_of;source;note\n", "commas, not semicolons"},
 		{"another header", "a,b\n1,2\n", `line 1: the header is "a,b"`},
 		{"unknown key", head + "power,50,$/MWh,2026-01-12,x,\n", "line 2: power: unknown key: did you mean power_price"},
 		{"unknown key, nothing near", head + "\n\nxyz,50,$/MWh,2026-01-12,x,\n", "line 4: xyz: unknown key: perwatt prices --example"},
@@ -197,4 +196,62 @@ func FuzzParse(f *testing.F) {
 		}
 		evaluates(t, *p, on)
 	})
+}
+
+// A sheet is read as spreadsheets save it, or refused with the remedy.
+func TestSheetsOfSpreadsheets(t *testing.T) {
+	const plain = "key,value,unit,as_of,source,note\npower_price,62.5,$/MWh,2026-01-12,contract,\ngpu_hour_price,2.60,$/GPU-hour,2026-01-12,quote,\nbitcoin_price,98765,$/BTC,2026-01-12,exchange,day's mean\n"
+	want, err := Parse(strings.NewReader(plain), day("2026-02-01"))
+	require.NoError(t, err)
+	swap := func(s string, pairs ...string) string { return strings.NewReplacer(pairs...).Replace(s) }
+	german := swap(plain, ",", ";", "62.5", "62,5", "2.60", "2,60")
+	utf16 := func(s string, big bool) string {
+		var out strings.Builder
+		for _, r := range "\ufeff" + s {
+			if b := [2]byte{byte(r), byte(r >> 8)}; big {
+				out.WriteString(string([]byte{b[1], b[0]}))
+			} else {
+				out.WriteString(string(b[:]))
+			}
+		}
+		return out.String()
+	}
+	for name, text := range map[string]string{
+		"a byte order mark":           "\ufeff" + plain,
+		"two, of joined files":        "\ufeff\ufeff" + plain,
+		"a mark before a quoted head": "\ufeff" + swap(plain, "key,", "\"key\","),
+		"CRLF":                        "\ufeff" + swap(plain, "\n", "\r\n"),
+		"UTF-16, little end first":    utf16(swap(plain, "\n", "\r\n"), false),
+		"UTF-16, big end first":       utf16(plain, true),
+		"Unicode text of Excel":       utf16(swap(plain, ",", "\t", "\n", "\r\n"), false),
+		"Excel in German":             "\ufeff" + swap(german, "\n", "\r\n"),
+		"German, in UTF-16":           utf16(german, false),
+		"padded by Excel":             swap(plain, "note\n", "note,,\n\n,,,,,,,\n", "contract,", "contract,,,"),
+		"zero-width characters":       swap(plain, "key", "\u200bkey\u200d", "power_price", "power_price\u200b"),
+		"spaces that do not break":    swap(plain, "value", "\u00a0value\u00a0", "$/MWh", "$/MWh\u00a0"),
+		"comments before the head":    "# a; b, c\n\n" + german,
+	} {
+		got, err := Parse(strings.NewReader(text), day("2026-02-01"))
+		require.NoError(t, err, name)
+		require.Len(t, got.Sheet, len(want.Sheet), name)
+		for i, x := range got.Sheet {
+			require.Equal(t, []any{want.Sheet[i].Key, want.Sheet[i].Value, want.Sheet[i].SI, want.Sheet[i].Unit, want.Sheet[i].Source, want.Sheet[i].Note}, []any{x.Key, x.Value, x.SI, x.Unit, x.Source, x.Note}, name)
+		}
+	}
+	for name, c := range map[string]struct{ text, says string }{
+		"thousands or a fraction":  {swap(german, "98765", "98,765"), "could be before a fraction or part thousands: write a point"},
+		"both":                     {swap(german, "98765", "98.765,00"), "write a plain decimal number"},
+		"thousands, quoted":        {swap(plain, "98765", "\"98,765\""), "write a plain decimal number"},
+		"a German day":             {swap(german, "2026-01-12", "12.01.2026"), "write the day as 2006-01-02"},
+		"a code page":              {swap(plain, "day's", "Tag\xfcber"), "save as CSV UTF-8"},
+		"a character within a key": {swap(plain, "power_price", "power\u200b_price"), "unprintable characters"},
+		"a mark within the sheet":  {plain + "\ufeff" + plain, "unknown key"},
+		"the wrong head":           {swap(german, "value", "wert"), "write key,value,unit,as_of,source,note"},
+	} {
+		_, err := Parse(strings.NewReader(c.text), day("2026-02-01"))
+		require.ErrorContains(t, err, c.says, name)
+	}
+	h, err := ParseHours(strings.NewReader(utf16("time;price [$/MWh]\r\n2026-01-01T00:00:00Z;40,5\r\n2026-01-01T01:00:00Z;-2\r\n", false)))
+	require.NoError(t, err)
+	require.InEpsilon(t, 40.5/MWh, h.Prices[0], 1e-12)
 }

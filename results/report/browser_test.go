@@ -275,6 +275,24 @@ func TestBrowser(t *testing.T) {
 		})
 	}
 
+	for name, records := range map[string][]*results.Record{"winner": clearWinner(), "nothing": nothingToRank(), "kinds": threeKinds()} {
+		t.Run("first screen, "+name, func(t *testing.T) {
+			b.do(chromedp.EmulateViewport(390, 844))
+			b.show(rendered(t, pageOf(t, records)))
+			const bottom = `document.querySelector(%q).getBoundingClientRect().bottom`
+			require.Less(t, asked[float64](b, fmt.Sprintf(bottom, "#verdict")), 600., "there is room for the machines")
+			require.Less(t, asked[float64](b, fmt.Sprintf(bottom, "#systems-0 tbody tr")), 844., "the first machine is seen whole on a phone")
+			b.look(1440, "light")
+			require.Contains(t, asked[[]string](b, `[...document.querySelectorAll('#systems-0 th')].map(th => th.innerText)`), "price")
+			candidate := asked[string](b, `document.querySelector('#systems-0 td.key a').textContent`)
+			b.do(chromedp.Click(chromedp.CSS("#systems-0 td.key a")))
+			require.Equal(t, "#candidate/"+candidate, asked[string](b, `location.hash`))
+			require.Equal(t, candidate, asked[string](b, `document.querySelector('.at').firstChild.textContent`))
+			require.False(t, asked[bool](b, `document.querySelector('dialog.explain[open]') !== null`), "a machine is not a figure")
+			require.Empty(t, b.taken())
+		})
+	}
+
 	for _, all := range []bool{true, false} {
 		t.Run(fmt.Sprintf("hostile, all %v", all), func(t *testing.T) {
 			b.look(390, "dark")

@@ -38,8 +38,8 @@ const shownMost = 10
 func systems(p Page) []block {
 	head := func(n int) table.Table {
 		return table.Table{ID: fmt.Sprintf("systems-%d", n), Columns: []table.Column{
-			{Head: "candidate", Kind: table.Name, Limit: 40}, {Head: "cards or miner", Kind: table.Words}, {Head: "processors", Kind: table.Words}, {Head: "memory", Kind: table.Words},
-			{Head: "meter", Kind: table.Words}, {Head: "watts at", Kind: table.Words}, {Head: "sessions", Kind: table.Words}, {Head: "price", Kind: table.Words},
+			{Head: "candidate", Kind: table.Name, Limit: 40}, {Head: "cards or miner", Kind: table.Words, Weight: 1}, {Head: "processors", Kind: table.Words}, {Head: "memory", Kind: table.Words, Weight: -1},
+			{Head: "meter", Kind: table.Words}, {Head: "watts at", Kind: table.Words, Weight: 1}, {Head: "sessions", Kind: table.Words, Weight: -1}, {Head: "price", Kind: table.Words, Weight: 2},
 		}}
 	}
 	t := head(0)
@@ -54,7 +54,7 @@ func systems(p Page) []block {
 				rest.Title = fmt.Sprintf("%d more systems", len(p.Comparison.Candidates)-shownMost)
 			}
 		}
-		to.Row(text(c.ID), orNil(cards), orNil(cpus), memoryOf(c.Node.Memory),
+		to.Row(table.Text{Text: c.ID, At: "candidate/" + c.ID}, orNil(cards), orNil(cpus), memoryOf(c.Node.Memory),
 			table.Text{Text: cmp.Or(results.Line(c.Meter.Name, 40), "none"), Under: results.Line(c.Meter.Source, 60)},
 			wattsOf(p.Comparison, c.ID), table.Text{Text: fmt.Sprint(len(c.Records)), Under: daysOf(c)}, priceOf(p.Economics, c))
 	}
@@ -188,6 +188,7 @@ type matrix struct {
 	Uses      []string
 	Rows      []matrixRow
 	Notes     []string
+	several   bool // candidates are compared
 }
 
 type matrixRow struct {
@@ -243,7 +244,7 @@ func matrices(p Page) (out []matrix) {
 			if r == 0 {
 				down = order[:min(shownMost, len(order))]
 			}
-			m := matrix{ID: fmt.Sprintf("matrix-%d-%d", u/usesAcross, r/shownMost)}
+			m := matrix{ID: fmt.Sprintf("matrix-%d-%d", u/usesAcross, r/shownMost), several: len(order) > 1}
 			switch {
 			case u > 0 && r > 0:
 				m.Title = fmt.Sprintf("%s, and %s", results.Plural(len(across), "more use"), results.Plural(len(down), "more candidate"))
@@ -276,6 +277,9 @@ func basis(p Page) string {
 	sessions := 0
 	for i := range c.Candidates {
 		sessions += len(c.Candidates[i].Records)
+	}
+	if len(c.Candidates) == 1 {
+		return fmt.Sprintf("%s. Intervals are 95 %%, seed %d.", results.Plural(sessions, "session"), c.Seed)
 	}
 	return fmt.Sprintf("%s in %s. The index is work per joule against %s, the reference, each machine by its best device. The margin is %s, fixed beforehand; intervals are 95 %%, seed %d.",
 		results.Plural(len(c.Candidates), "candidate"), results.Plural(sessions, "session"), results.Line(c.Reference, 40), table.Percent(c.Margin), c.Seed)
@@ -319,7 +323,7 @@ func (m *matrix) cell(x *compare.Choice, id string, earned map[string][]earning,
 		cell.Note = m.note(cell.Word, cell.Why)
 	case p.Place > 1:
 		cell.Tone, cell.Sign, cell.Word, cell.Why = "poor", "▼", "less", "less work per joule than the best, interval included"
-	case ok:
+	case ok && (x.Outcome != compare.Only || m.several):
 		cell.Tone, cell.Sign, cell.Word, cell.Why = w.tone, w.sign, w.word, w.why
 	}
 	if x.Control {

@@ -203,6 +203,9 @@ func TestFleetBrowser(t *testing.T) {
 	for _, n := range []int{8, 64} {
 		pages[fmt.Sprint(n)] = fleetPage(t, analysed(t, sitetest.Mixed(n), true, nil))
 	}
+	pages["outliers"] = fleetPage(t, analysed(t, sitetest.Fleet{Nodes: 64, Seed: 1, SlowRack: "r02"}, false, nil))
+	pages["missing"] = fleetPage(t, analysed(t, sitetest.Fleet{Nodes: 64, Seed: 1, Missing: 9}, false, nil))
+	pages["priced"] = fleetPage(t, analysed(t, sitetest.Fleet{Nodes: 64, Seed: 1}, true, nil))
 	pages["10000"] = pageOf10000(t)
 	if dir := os.Getenv("PERWATT_WRITE_PAGES"); dir != "" { // to look at
 		for name, page := range pages {
@@ -215,7 +218,7 @@ func TestFleetBrowser(t *testing.T) {
 		scheme string
 		axe    bool
 	}{
-		{"8", 390, "light", true}, {"64", 1440, "dark", false}, {"64", 768, "light", false}, {"64", a4, "print", false},
+		{"8", 390, "light", true}, {"64", 1440, "dark", true}, {"healthy", 1440, "light", true}, {"outliers", 1440, "light", true}, {"missing", 390, "light", true}, {"priced", 1440, "light", true}, {"64", 768, "light", false}, {"64", a4, "print", false},
 		{"10000", 1024, "light", false}, {"hostile", 390, "light", false}, {"hostile", 1440, "dark", false},
 	} {
 		t.Run(fmt.Sprintf("%s nodes at %d, %s", at.page, at.width, at.scheme), func(t *testing.T) {

@@ -25,8 +25,19 @@
     a.append(text);
     if (!cells.has(id)) cells.set(id, cell);
   }
-  const places = new Map(); // candidates and records
-  for (const cell of document.querySelectorAll('main [data-at]')) if (!places.has(cell.dataset.at)) places.set(cell.dataset.at, cell);
+  const places = new Map(); // candidates, records and nodes: the first place of each is a link to itself
+  for (const cell of document.querySelectorAll('main [data-at]')) {
+    const at = cell.dataset.at, text = [...cell.childNodes].find(n => n.nodeType === Node.TEXT_NODE && n.data.trim());
+    if (places.has(at)) continue;
+    places.set(at, cell);
+    if (!text) continue; // it leads elsewhere
+    const a = document.createElement('a');
+    a.className = 'figure';
+    a.href = '#' + encode(at);
+    a.title = 'A link to ' + at;
+    text.replaceWith(a);
+    a.append(text);
+  }
 
   const panel = document.createElement('dialog');
   panel.className = 'explain';

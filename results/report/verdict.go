@@ -24,8 +24,13 @@ type verdict struct {
 	Tone, Sign string // as of a badge
 	Head       string
 	Sentences  []sentence
-	Money      sentence // at the prices of the sheet
+	Money      sentence   // at the prices of the sheet
+	More       []sentence // folded
 }
+
+// shownSentences are those of a verdict that are read at once: on a phone there must be
+// room for the machines.
+const shownSentences = 1
 
 // sentence is made of texts and of figures, each with the ID that perwatt explain
 // takes.
@@ -67,6 +72,9 @@ func (v verdict) lines() []string {
 	if len(v.Money) > 0 {
 		out = append(out, v.Money.String())
 	}
+	for _, s := range v.More {
+		out = append(out, s.String())
+	}
 	return out
 }
 
@@ -87,6 +95,12 @@ func verdictOf(p Page) verdict {
 	v := w.compared()
 	if len(c.Candidates) == 1 {
 		v = w.alone()
+	}
+	if len(p.Records) == 1 {
+		v = single(p.Records[0])
+	}
+	if len(v.Sentences) > shownSentences {
+		v.Sentences, v.More = v.Sentences[:shownSentences:shownSentences], v.Sentences[shownSentences:]
 	}
 	v.Money = w.earns()
 	return v
@@ -505,6 +519,23 @@ func (w *wording) alone() verdict {
 		if r, ok := remedies[p.Reason]; ok {
 			v.Sentences = append(v.Sentences, sentence{{Text: "What would settle it: " + r.remedy + "."}})
 		}
+	}
+	return v
+}
+
+// single is the verdict on one record: what its machine does, whether that can be
+// trusted, and what would help most, as at the end of a run.
+func single(rec *results.Record) verdict {
+	trusted, why, first := trust(rec)
+	v := verdict{Tone: "fair", Sign: "!", Head: "Trust: no: " + why + "."}
+	if trusted {
+		v = verdict{Tone: "good", Sign: "✓", Head: "Trust: yes: " + why + "."}
+	}
+	if best := bestOf(rec); best != "" {
+		v.Sentences = append(v.Sentences, sentence{{Text: "Best on " + results.Line(cmp.Or(rec.Node.Name, rec.ID), 40) + ": " + best + "."}})
+	}
+	if first != "" {
+		v.Sentences = append(v.Sentences, sentence{{Text: "What would help most: " + first + "."}})
 	}
 	return v
 }

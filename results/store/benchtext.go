@@ -2,11 +2,9 @@ package store
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"compress/bzip2"
 	"compress/gzip"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,11 +16,12 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/perf/benchfmt"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // maxBench bounds benchmark text, in bytes after unpacking.
@@ -60,35 +59,7 @@ func unpackBench(r io.Reader) (text string, cut error, err error) {
 	case len(raw) > maxBench:
 		return "", nil, fmt.Errorf("more than %d MiB of text: split it", maxBench>>20)
 	}
-	return decodeText(raw), err, nil
-}
-
-// decodeText returns text as UTF-8. UTF-16, which Windows writes when output is
-// redirected, is recognised by its byte order mark, or by the zeros beside its
-// ASCII characters.
-func decodeText(raw []byte) string {
-	var order binary.ByteOrder
-	zeros := [2]int{}
-	sample := raw[:min(len(raw), 4096)]
-	for i, b := range sample {
-		if b == 0 {
-			zeros[i%2]++
-		}
-	}
-	const most, few = 4, 40 // parts of the sample: a zero in half of the pairs, in one of twenty
-	switch {
-	case bytes.HasPrefix(raw, []byte{0xff, 0xfe}), zeros[1]*most > len(sample) && zeros[0]*few < len(sample):
-		order = binary.LittleEndian
-	case bytes.HasPrefix(raw, []byte{0xfe, 0xff}), zeros[0]*most > len(sample) && zeros[1]*few < len(sample):
-		order = binary.BigEndian
-	default:
-		return string(raw)
-	}
-	units := make([]uint16, len(raw)/2)
-	for i := range units {
-		units[i] = order.Uint16(raw[2*i:])
-	}
-	return string(utf16.Decode(units))
+	return results.Decoded(raw), err, nil
 }
 
 // control matches the sequences with which programs colour a terminal and runners
