@@ -23,7 +23,7 @@
   for (const [attribute, ids] of [['href^="#"', el => el.matches('.figure') ? [] : [el.getAttribute('href').replace(/^#/, '')]], ['for', el => [el.htmlFor]], ['aria-labelledby', el => el.getAttribute('aria-labelledby').split(' ')]]) {
     for (const el of document.querySelectorAll(`[${attribute}]`)) if (!ids(el).every(id => document.getElementById(id))) say(`${attribute} leads nowhere`, el);
   }
-  const figures = new Set([...document.querySelectorAll('[data-figure]')].map(el => el.dataset.figure));
+  const figures = new Set([...document.querySelectorAll('[data-figure], [data-at]')].flatMap(el => [el.dataset.figure, el.dataset.at]));
   for (const a of document.querySelectorAll('a.figure')) if (!figures.has(decodeURIComponent(a.hash.slice(1)))) say('href leads to no figure', a);
   let level = 0;
   for (const h of document.querySelectorAll('h1,h2,h3,h4,h5,h6')) {
