@@ -2,7 +2,8 @@ package economics
 
 import "math"
 
-// The answers to the questions of a site, in words. A page whose prices are tried gives
+// The answers to the questions of a site, in words. What they share is not inlined: speed
+// is nothing to a sentence, and the program has a bound on its size. A page whose prices are tried gives
 // them anew: javascript_test.go translates these functions as it does those of terms.go.
 
 // Option is what an answer chooses from. Numbers are NaN and verdicts [NoVerdict] where a
@@ -32,16 +33,20 @@ type Part struct {
 
 func (o Option) value() float64 { return o.Values[0] }
 
-// said adds a text and a figure of an option, if that is known.
-func said(parts []Part, before string, o Option, figure int, after string) []Part {
-	if math.IsNaN(o.Values[figure]) {
+// said adds a text and the i-th of some figures, if it is known by its value.
+//
+//go:noinline
+func said(parts []Part, before string, figures []string, values []float64, i int, after string) []Part {
+	if math.IsNaN(values[i]) {
 		return parts
 	}
-	return append(parts, Part{Text: before}, Part{Figure: o.Figures[figure]}, Part{Text: after})
+	return append(parts, Part{Text: before}, Part{Figure: figures[i]}, Part{Text: after})
 }
 
 // preferred is the index of the option that is judged, if one is, and has the least
 // value, of those that may be judged at all and are known; −1 for none.
+//
+//go:noinline
 func preferred(options []Option) int {
 	best := -1
 	for i, o := range options {
@@ -65,7 +70,7 @@ func soldAtALoss(options []Option) []Part {
 	}
 	o := options[best]
 	parts := []Part{{Text: "Below "}, {Figure: o.Figures[0]}, {Text: " " + o.Name + " loses cash"}}
-	parts = said(parts, ", below ", o, 1, " it does not return its price")
+	parts = said(parts, ", below ", o.Figures, o.Values, 1, " it does not return its price")
 	return append(parts, Part{Text: "; the sheet has "}, Part{Figure: o.Figures[2]}, Part{Text: "."})
 }
 
@@ -85,9 +90,9 @@ func squeezedFirst(options []Option) []Part {
 	if o.value() <= 0 {
 		return append(parts, Part{Text: ", already now."})
 	}
-	parts = said(parts, ": after a growth of ", o, 0, "")
-	parts = said(parts, ", in ", o, 1, "")
-	parts = said(parts, "; the company's share would then be ", o, 2, "")
+	parts = said(parts, ": after a growth of ", o.Figures, o.Values, 0, "")
+	parts = said(parts, ", in ", o.Figures, o.Values, 1, "")
+	parts = said(parts, "; the company's share would then be ", o.Figures, o.Values, 2, "")
 	return append(parts, Part{Text: "."})
 }
 
@@ -159,13 +164,15 @@ func growOrConvert(options []Option) []Part {
 		if i > 0 {
 			word = ", "
 		}
-		parts = said(parts, word+o.Name+" leaves ", o, 0, "")
-		parts = said(parts, " and pays back in ", o, 1, "")
+		parts = said(parts, word+o.Name+" leaves ", o.Figures, o.Values, 0, "")
+		parts = said(parts, " and pays back in ", o.Figures, o.Values, 1, "")
 	}
 	return append(parts, Part{Text: "; each after what the site pays for it."})
 }
 
 // rankOf orders verdicts from the worst to the best.
+//
+//go:noinline
 func rankOf(v Profitability) int {
 	switch v {
 	case Earns:
@@ -206,12 +213,12 @@ func mulletOrNot(options []Option) []Part {
 		}
 		return append(parts, Part{Text: "Cannot tell: " + why + "."})
 	}
-	parts = said(parts, word, o, 0, " after its power and what is forgone in front")
+	parts = said(parts, word, o.Figures, o.Values, 0, " after its power and what is forgone in front")
 	if o.Verdict == CannotTell {
 		parts = append(parts, Part{Text: ", and its interval holds 0 or the watts leave out a part of the node"})
 	}
 	if len(o.Figures) > 1 {
-		parts = said(parts, "; switched by the hour it leaves ", o, 1, "")
+		parts = said(parts, "; switched by the hour it leaves ", o.Figures, o.Values, 1, "")
 	}
 	return append(parts, Part{Text: "."})
 }
@@ -231,20 +238,22 @@ func EarnsMost(options []Option, caveat string) []Part {
 		word = " " + o.Kind + " earns most, with "
 	}
 	parts := []Part{{Text: "At the prices of the sheet" + caveat + word + o.Name + ": "}, {Figure: o.Figures[0], Interval: true}}
-	parts = said(parts, ", ", o, 1, " a machine")
+	parts = said(parts, ", ", o.Figures, o.Values, 1, " a machine")
 	if o.Mining {
-		parts = said(parts, "; it pays for its power up to ", o, 2, "")
+		parts = said(parts, "; it pays for its power up to ", o.Figures, o.Values, 2, "")
 	} else {
-		parts = said(parts, "; it pays for itself from ", o, 2, "")
+		parts = said(parts, "; it pays for itself from ", o.Figures, o.Values, 2, "")
 	}
 	if next := earning(options, o.Kind); next >= 0 {
-		parts = said(parts, ". Next is "+options[next].Kind+", with "+options[next].Name+": ", options[next], 0, "")
+		parts = said(parts, ". Next is "+options[next].Kind+", with "+options[next].Name+": ", options[next].Figures, options[next].Values, 0, "")
 	}
 	return append(parts, Part{Text: "."})
 }
 
 // earning is the index of the option with the highest value that a verdict rests on, of
 // another kind than one; −1 for none.
+//
+//go:noinline
 func earning(options []Option, not string) int {
 	best := -1
 	for i, o := range options {

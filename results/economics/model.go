@@ -154,38 +154,43 @@ var followed = func() map[string][]string {
 
 // columns are those of followed. One without a unit has that in which the use is sold,
 // and its limits.
-var columns = map[string]ModelColumn{
-	"revenue": spans(perMWh), "power": spans(perMWh), "after-power": spans(perMWh), "operations": spans(perMWh), "capital": spans(perMWh), "margin": spans(perMWh), "daily": spans(daily),
-	"break-even": {Spans: true, Low: results.Absent(), High: results.Absent()}, "machine": exactly(dollars), "capex": exactly(perMW), "cash": exactly(yearlyMW), "payback": exactly(years[0]), "npv": exactly(perMW), "irr": exactly(yearly[0]),
-	"hashprice/cash": spans(quoted("hashprice")).within("hashprice"), "hashprice/margin": spans(quoted("hashprice")).within("hashprice"), "hashprice/now": price(quoted("hashprice")),
-	"bitcoin/cost": spans(perBTC).within("bitcoin_price"), "bitcoin/now": price(perBTC),
-	"squeeze/growth": spans(percent), "squeeze/difficulty": spans(difficulties), "squeeze/after": exactly(years[0]), "squeeze/share": spans(percent),
-	"work/power": spans(Unit{}), "work/operations": spans(Unit{}), "work/capital": spans(Unit{}), "work/all": spans(Unit{}), "work/rent": spans(Unit{}),
-	"retrofit/cash": spans(perMWh), "retrofit/rent": spans(quoted("colocation_price")).within("colocation_price"), "retrofit/now": price(quoted("colocation_price")), "retrofit/payback": exactly(years[0]),
-	"mullet/earn": spans(running), "mullet/power": spans(running), "mullet/forgone": spans(running), "mullet/left": spans(running),
-}
-
-func exactly(u Unit) ModelColumn {
-	return ModelColumn{Unit: u.Name, Factor: u.Factor, Low: results.Absent(), High: results.Absent()}
-}
-
-func price(u Unit) ModelColumn {
-	c := exactly(u)
-	c.Price = true
-	return c
-}
-
-func spans(u Unit) ModelColumn {
-	c := exactly(u)
-	c.Spans = true
-	return c
-}
-
-func (c ModelColumn) within(key string) ModelColumn {
-	l := priced(key)
-	c.Low, c.High = results.Float(l.low), results.Float(l.high)
-	return c
-}
+var columns = func() map[string]ModelColumn {
+	out := map[string]ModelColumn{}
+	for _, c := range []struct {
+		unit         Unit
+		limit        string // key whose limits hold
+		spans, price bool
+		names        string
+	}{
+		{perMWh, "", true, false, "revenue power after-power operations capital margin retrofit/cash"},
+		{daily, "", true, false, "daily"},
+		{Unit{}, "", true, false, "break-even work/power work/operations work/capital work/all work/rent"},
+		{dollars, "", false, false, "machine"},
+		{perMW, "", false, false, "capex npv"},
+		{yearlyMW, "", false, false, "cash"},
+		{years[0], "", false, false, "payback squeeze/after retrofit/payback"},
+		{yearly[0], "", false, false, "irr"},
+		{quoted("hashprice"), "hashprice", true, false, "hashprice/cash hashprice/margin"},
+		{quoted("hashprice"), "", false, true, "hashprice/now"},
+		{perBTC, "bitcoin_price", true, false, "bitcoin/cost"},
+		{perBTC, "", false, true, "bitcoin/now"},
+		{percent, "", true, false, "squeeze/growth squeeze/share"},
+		{difficulties, "", true, false, "squeeze/difficulty"},
+		{quoted("colocation_price"), "colocation_price", true, false, "retrofit/rent"},
+		{quoted("colocation_price"), "", false, true, "retrofit/now"},
+		{running, "", true, false, "mullet/earn mullet/power mullet/forgone mullet/left"},
+	} {
+		column := ModelColumn{c.unit.Name, c.unit.Factor, c.spans, c.price, results.Absent(), results.Absent()}
+		if c.limit != "" {
+			l := priced(c.limit)
+			column.Low, column.High = results.Float(l.low), results.Float(l.high)
+		}
+		for _, name := range strings.Fields(c.names) {
+			out[name] = column
+		}
+	}
+	return out
+}()
 
 // saleColumn is the column of the price at which a use just pays, which differs by use,
 // and whether it spans, as the power price of mining does and a price of training not.

@@ -144,7 +144,7 @@ function soldAtALoss(options) {
   }
   let o = options[best];
   let parts = [{Text: "Below ", Figure: "", Interval: false}, {Text: "", Figure: o.Figures[0], Interval: false}, {Text: ((" " + o.Name) + " loses cash"), Figure: "", Interval: false}];
-  parts = said(parts, ", below ", o, 1, " it does not return its price");
+  parts = said(parts, ", below ", o.Figures, o.Values, 1, " it does not return its price");
   return [...parts, {Text: "; the sheet has ", Figure: "", Interval: false}, {Text: "", Figure: o.Figures[2], Interval: false}, {Text: ".", Figure: "", Interval: false}];
 }
 function squeezedFirst(options) {
@@ -161,9 +161,9 @@ function squeezedFirst(options) {
   if ((Option_value(o) <= 0)) {
     return [...parts, {Text: ", already now.", Figure: "", Interval: false}];
   }
-  parts = said(parts, ": after a growth of ", o, 0, "");
-  parts = said(parts, ", in ", o, 1, "");
-  parts = said(parts, "; the company's share would then be ", o, 2, "");
+  parts = said(parts, ": after a growth of ", o.Figures, o.Values, 0, "");
+  parts = said(parts, ", in ", o.Figures, o.Values, 1, "");
+  parts = said(parts, "; the company's share would then be ", o.Figures, o.Values, 2, "");
   return [...parts, {Text: ".", Figure: "", Interval: false}];
 }
 function growOrConvert(options) {
@@ -201,8 +201,8 @@ function growOrConvert(options) {
     if ((i > 0)) {
       word = ", ";
     }
-    parts = said(parts, ((word + o.Name) + " leaves "), o, 0, "");
-    parts = said(parts, " and pays back in ", o, 1, "");
+    parts = said(parts, ((word + o.Name) + " leaves "), o.Figures, o.Values, 0, "");
+    parts = said(parts, " and pays back in ", o.Figures, o.Values, 1, "");
   }
   return [...parts, {Text: "; each after what the site pays for it.", Figure: "", Interval: false}];
 }
@@ -231,12 +231,12 @@ function mulletOrNot(options) {
     }
     return [...parts, {Text: (("Cannot tell: " + why) + "."), Figure: "", Interval: false}];
   }
-  parts = said(parts, word, o, 0, " after its power and what is forgone in front");
+  parts = said(parts, word, o.Figures, o.Values, 0, " after its power and what is forgone in front");
   if ((o.Verdict === "cannot tell")) {
     parts = [...parts, {Text: ", and its interval holds 0 or the watts leave out a part of the node", Figure: "", Interval: false}];
   }
   if ((o.Figures.length > 1)) {
-    parts = said(parts, "; switched by the hour it leaves ", o, 1, "");
+    parts = said(parts, "; switched by the hour it leaves ", o.Figures, o.Values, 1, "");
   }
   return [...parts, {Text: ".", Figure: "", Interval: false}];
 }
@@ -251,15 +251,15 @@ function EarnsMost(options, caveat) {
     word = ((" " + o.Kind) + " earns most, with ");
   }
   let parts = [{Text: (((("At the prices of the sheet" + caveat) + word) + o.Name) + ": "), Figure: "", Interval: false}, {Text: "", Figure: o.Figures[0], Interval: true}];
-  parts = said(parts, ", ", o, 1, " a machine");
+  parts = said(parts, ", ", o.Figures, o.Values, 1, " a machine");
   if (o.Mining) {
-    parts = said(parts, "; it pays for its power up to ", o, 2, "");
+    parts = said(parts, "; it pays for its power up to ", o.Figures, o.Values, 2, "");
   } else {
-    parts = said(parts, "; it pays for itself from ", o, 2, "");
+    parts = said(parts, "; it pays for itself from ", o.Figures, o.Values, 2, "");
   }
   { let next = earning(options, o.Kind);
     if ((next >= 0)) {
-      parts = said(parts, ((((". Next is " + options[next].Kind) + ", with ") + options[next].Name) + ": "), options[next], 0, "");
+      parts = said(parts, ((((". Next is " + options[next].Kind) + ", with ") + options[next].Name) + ": "), options[next].Figures, options[next].Values, 0, "");
     }
   }
   return [...parts, {Text: ".", Figure: "", Interval: false}];
@@ -451,11 +451,11 @@ function preferred(options) {
   }
   return best;
 }
-function said(parts, before, o, figure, after) {
-  if (Number.isNaN(o.Values[figure])) {
+function said(parts, before, figures, values, i, after) {
+  if (Number.isNaN(values[i])) {
     return parts;
   }
-  return [...parts, {Text: before, Figure: "", Interval: false}, {Text: "", Figure: o.Figures[figure], Interval: false}, {Text: after, Figure: "", Interval: false}];
+  return [...parts, {Text: before, Figure: "", Interval: false}, {Text: "", Figure: figures[i], Interval: false}, {Text: after, Figure: "", Interval: false}];
 }
 function Option_value(o) {
   return o.Values[0];
