@@ -3,6 +3,7 @@ package perwatt
 import (
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -27,7 +28,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "write NOTICE again")
+var update = flag.Bool("update", false, "write NOTICE and NOTICE.gz again")
 
 // targets are the systems that perwatt is built for.
 var targets = []string{"amd64", "arm64"}
@@ -459,15 +460,24 @@ func TestNotice(t *testing.T) {
 	want := notice(append(works, others...), unlinked)
 	if *update {
 		require.NoError(t, os.WriteFile("NOTICE", []byte(want), 0o644))
+		var packed bytes.Buffer
+		to, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+		require.NoError(t, err)
+		_, err = to.Write([]byte(want))
+		require.NoError(t, errors.Join(err, to.Close()))
+		require.NoError(t, os.WriteFile("NOTICE.gz", packed.Bytes(), 0o644))
 		return
 	}
-	got := strings.Split(Notice, "\n")
+	file, err := os.ReadFile("NOTICE")
+	require.NoError(t, err)
+	require.Equal(t, string(file), Notice(), "make generate writes both")
+	got := strings.Split(Notice(), "\n")
 	for i, line := range strings.Split(want, "\n") {
 		if i >= len(got) || got[i] != line {
 			t.Fatalf("NOTICE, line %d: %q, but go.mod and the licence files of its modules say %q: make generate, and read what changes", i+1, append(got, "end")[min(i, len(got))], line)
 		}
 	}
-	require.Len(t, Notice, len(want))
+	require.Len(t, Notice(), len(want))
 }
 
 // mit is a licence as modules have it.
@@ -522,7 +532,7 @@ func TestClassify(t *testing.T) {
 
 func TestCollect(t *testing.T) {
 	file := func(content string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(content)} }
-	_, patents, _ := strings.Cut(Notice, "\nAdditional IP Rights Grant")
+	_, patents, _ := strings.Cut(Notice(), "\nAdditional IP Rights Grant")
 	patents, _, _ = strings.Cut("Additional IP Rights Grant"+patents, " is filed.")
 	tree := fstest.MapFS{
 		"LICENSE":               file(mit("root")),

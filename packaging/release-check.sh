@@ -48,8 +48,8 @@ step "rpm"
 if command -v rpm >/dev/null; then
 	for f in dist/*.rpm; do
 		rpm -K --nosignature "$f"
-		rpm -qp --requires "$f" | grep -qx glibc
-		rpm -qlp "$f" | grep -qx /usr/share/man/man1/perwatt-run.1.gz
+		rpm -qp --requires "$f" | grep -x glibc # not -q: rpm would end of a closed pipe
+		rpm -qlp "$f" | grep -x /usr/share/man/man1/perwatt-run.1.gz
 	done
 else
 	skip "rpm: not installed"

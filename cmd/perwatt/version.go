@@ -95,7 +95,7 @@ version is "devel" between releases. A commit with + was built with files that d
 from it. go install of a release records no commit.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if licenses {
-				_, err := io.WriteString(cmd.OutOrStdout(), legal.Notice+"\nLICENSE\n=======\n\n"+legal.License)
+				_, err := io.WriteString(cmd.OutOrStdout(), legal.Notice()+"\nLICENSE\n=======\n\n"+legal.License)
 				return err
 			}
 			say(cmd.OutOrStdout(), "%s", versionLine(thisBuild()))
