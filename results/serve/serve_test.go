@@ -129,7 +129,7 @@ func TestPages(t *testing.T) {
 	require.NotNil(t, href)
 	r = get(t, s, "/"+href[1])
 	require.Equal(t, 200, r.StatusCode)
-	require.Contains(t, body(t, r), "1 candidate in 1 session")
+	require.Contains(t, body(t, r), "1 session. Intervals are 95 %")
 	q := url.Values{"r": ids, "reference": {"north"}}
 	r = get(t, s, "/report.html?"+q.Encode())
 	page := body(t, r)
