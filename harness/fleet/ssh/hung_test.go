@@ -26,6 +26,7 @@ hung*) exec sleep 600 ;;
 late*) sleep 1 ;;
 esac
 export HOME=%[1]s/$host
+unset XDG_CACHE_HOME
 mkdir -p "$HOME" && cd || exit
 sh -c "$command"
 [ $host = lingers ] && exec sleep 600
