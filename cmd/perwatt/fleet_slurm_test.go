@@ -139,6 +139,11 @@ func TestFleetSlurm(t *testing.T) {
 	second, said := start("resume", "acceptance", "--period", "500ms")
 	// The suite of engines, without a shared file system, on a node that is as it should be: meanwhile the
 	// controller gives up n3, which does not answer.
+	await("the controller has heard from n5 again", func() bool {
+		out, _ := exec.Command("sinfo", "-h", "-n", "n5", "-o", "%T").Output()
+		state := strings.TrimSpace(string(out))
+		return slices.Contains([]string{"idle", "allocated", "mixed", "completing"}, state) // with * it is not responding
+	})
 	t.Run("unshared", func(t *testing.T) {
 		e, err := slurm.New(slurm.Options{Fleet: "suite", Dir: store, Nodes: "n5", Binary: perwatt, Unshared: true})
 		require.NoError(t, err)
