@@ -121,7 +121,7 @@ func TestPermalinks(t *testing.T) {
 	require.Greater(t, known, len(ids)/2)
 
 	// By keyboard alone: to the figure, into the panel, and back.
-	const link = `[...document.querySelectorAll('main a.figure')].find(a => a.checkVisibility())`
+	const link = `[...document.querySelectorAll('main [data-figure] a.figure')].find(a => a.checkVisibility())`
 	first := asked[string](b, link+`.closest('[data-figure]').dataset.figure`)
 	visit("")
 	b.do(chromedp.KeyEvent(kb.Escape))
