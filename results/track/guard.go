@@ -3,6 +3,7 @@ package track
 import (
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/perwatt/perwatt/results/stats"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -215,8 +216,21 @@ func expect(before []night, levels []int, now night, normalise bool, limit float
 		return expected{off, nan, nan}
 	}
 	spread := max(math.Sqrt(square/freedom), floor) * math.Sqrt(1+1/float64(len(parts[last])))
-	t := distuv.StudentsT{Sigma: 1, Nu: freedom}
-	return expected{off, spread * t.Quantile(1-limit/2), 2 * t.CDF(-math.Abs(off/spread))}
+	return expected{off, spread * quantile(freedom, 1-limit/2), 2 * distuv.StudentsT{Sigma: 1, Nu: freedom}.CDF(-math.Abs(off/spread))}
+}
+
+// quantiles are those of Student's t that were needed so far, by the degrees of freedom and
+// the probability: there are few, and finding one takes longer than the rest of [expect].
+var quantiles sync.Map // of [2]float64 to float64
+
+func quantile(freedom, p float64) float64 {
+	key := [2]float64{freedom, p}
+	if q, ok := quantiles.Load(key); ok {
+		return q.(float64)
+	}
+	q := distuv.StudentsT{Sigma: 1, Nu: freedom}.Quantile(p)
+	quantiles.Store(key, q)
+	return q
 }
 
 // bears reports whether the night itself is consistent with the deviation of its

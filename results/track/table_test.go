@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -249,5 +250,31 @@ func TestShortHistory(t *testing.T) {
 		}
 		t.Logf("spread %v beside %v in common with the control: %d of %d", c.spread, c.common, found, series)
 		require.GreaterOrEqual(t, float64(found)/series, c.least)
+	}
+}
+
+// The median is that of the sorted numbers, to the bit.
+func TestMedian(t *testing.T) {
+	require.True(t, math.IsNaN(median(nil)))
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		xs := make([]float64, 1+rng.IntN(40))
+		for i := range xs {
+			if xs[i] = rng.NormFloat64(); rng.IntN(2) == 0 {
+				xs[i] = float64(rng.IntN(4)) // ties
+			}
+		}
+		switch rng.IntN(8) {
+		case 0:
+			slices.Sort(xs)
+		case 1:
+			slices.Sort(xs)
+			slices.Reverse(xs)
+		case 2:
+			xs[0] = math.Inf(1 - 2*rng.IntN(2))
+		}
+		sorted := slices.Sorted(slices.Values(xs))
+		n := len(xs)
+		require.Equal(t, (sorted[(n-1)/2]+sorted[n/2])/2, median(xs), "%v", sorted)
 	}
 }

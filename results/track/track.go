@@ -229,12 +229,47 @@ func (h *history) epoch(i int) int {
 	return e
 }
 
-// median sorts xs in place; the median of nothing is NaN.
+// median reorders xs; the median of nothing is NaN.
 func median(xs []float64) float64 {
-	if len(xs) == 0 {
+	n := len(xs)
+	if n == 0 {
 		return math.NaN()
 	}
-	slices.Sort(xs)
-	n := len(xs)
-	return (xs[(n-1)/2] + xs[n/2]) / 2
+	middle := n / 2
+	selectNth(xs, middle)
+	if n%2 == 1 {
+		return xs[middle]
+	}
+	return (slices.Max(xs[:middle]) + xs[middle]) / 2
+}
+
+// selectNth orders xs, which has no NaN, so far that xs[k] is what it would be if it were
+// sorted, with nothing larger before it (Hoare, Algorithm 65: FIND, CACM 4, 1961).
+func selectNth(xs []float64, k int) {
+	for low, high := 0, len(xs)-1; low < high; {
+		a, b, c := xs[low], xs[low+(high-low)/2], xs[high]
+		pivot := max(min(a, b), min(max(a, b), c))
+		i, j := low, high
+		for i <= j {
+			for xs[i] < pivot {
+				i++
+			}
+			for xs[j] > pivot {
+				j--
+			}
+			if i <= j {
+				xs[i], xs[j] = xs[j], xs[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case k <= j:
+			high = j
+		case k >= i:
+			low = i
+		default:
+			return
+		}
+	}
 }
