@@ -181,10 +181,9 @@ func (r *Result) explained(f Figure) Explanation {
 // cards that mine are no miners.
 func (r *Result) BestMiner() (name string, efficiency Figure) { return r.miner, r.best }
 
-func label(s string) Cell         { return Cell{Text: s} }
-func watts(f Figure) Cell         { return Cell{Watts: &f.Provenance} }
-func shown(f Figure) Cell         { return Cell{Figure: &f} }
-func judged(v Profitability) Cell { return Cell{Verdict: v} }
+func label(s string) Cell { return Cell{Text: s} }
+func watts(f Figure) Cell { return Cell{Watts: &f.Provenance} }
+func shown(f Figure) Cell { return Cell{Figure: &f} }
 func heads(h ...string) []Column {
 	var out []Column
 	for _, s := range h {
