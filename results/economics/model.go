@@ -1,6 +1,7 @@
 package economics
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ type Model struct {
 	Columns map[string]ModelColumn `json:"columns"` // by the names of [columnOf]
 	Tables  map[string][]string    `json:"tables"`  // their columns
 	Rows    []ModelRow             `json:"rows"`
+	Bases   []ModelBase            `json:"bases"`   // that rows have in common
 	Answers map[string][]Option    `json:"answers"` // what the questions choose from, by table
 	Still   map[string]StillFigure `json:"still"`   // figures in the answers that do not follow
 	Depend  map[string][]int       `json:"depend"`  // of a table, the prices on which its figures depend
@@ -57,19 +59,18 @@ type ModelColumn struct {
 
 // ModelRow is one use of one machine, in SI units.
 type ModelRow struct {
-	IDs       []string           `json:"ids"` // of its figures, with * for the column: one for each table
-	Kind      Kind               `json:"kind"`
-	Metric    [4]results.Float   `json:"metric"`              // value, low, high, and what the instrument adds, as a part
-	Parts     [][4]results.Float `json:"parts,omitempty"`     // of a co-run, likewise: see [coRunOf]
-	Measured  bool               `json:"measured"`            // an instrument measured the watts
-	Counts    bool               `json:"counts"`              // a verdict may rest on them
-	Gains     bool               `json:"gains"`               // … also a gain: no part of the node is left out
-	Terms     []results.Float    `json:"terms"`               // by [Term]
-	From      map[Term]int       `json:"from"`                // of a term, the index of its price
-	Sale      ModelColumn        `json:"sale"`                // of the price at which it breaks even
-	Crossover string             `json:"crossover,omitempty"` // ID of the price of training at which it has the margin of mining
-	Against   int                `json:"against"`             // … of this row
-	Crossed   bool               `json:"crossed"`             // the watts of both were measured
+	IDs       []string               `json:"ids"` // of its figures, with * for the column: one for each table
+	Kind      Kind                   `json:"kind"`
+	Metric    [4]results.Float       `json:"metric"`              // value, low, high, and what the instrument adds, as a part
+	Parts     [][4]results.Float     `json:"parts,omitempty"`     // of a co-run, likewise: see [coRunOf]
+	Measured  bool                   `json:"measured,omitempty"`  // an instrument measured the watts
+	Counts    bool                   `json:"counts,omitempty"`    // a verdict may rest on them
+	Gains     bool                   `json:"gains,omitempty"`     // … also a gain: no part of the node is left out
+	Base      int                    `json:"base"`                // index of its [ModelBase]
+	Own       map[Term]results.Float `json:"own,omitempty"`       // terms that are not those of the base
+	Crossover string                 `json:"crossover,omitempty"` // ID of the price of training at which it has the margin of mining
+	Against   int                    `json:"against,omitempty"`   // … of this row
+	Crossed   bool                   `json:"crossed,omitempty"`   // the watts of both were measured
 
 	Ledger     string        `json:"-"` // of IDs; empty without one
 	Investment string        `json:"-"` // likewise
@@ -78,6 +79,13 @@ type ModelRow struct {
 	Published  bool          `json:"-"` // by its maker, instead of measured
 	Verdict    Profitability `json:"-"` // on the margin as priced
 	Source     Figure        `json:"-"` // the metric
+}
+
+// ModelBase is what rows that depend on the same prices have in common.
+type ModelBase struct {
+	Terms []results.Float `json:"terms"` // by [Term]
+	From  map[Term]int    `json:"from"`  // of a term, the index of its price
+	Sale  ModelColumn     `json:"sale"`  // of the price at which it breaks even
 }
 
 // evaluated is a use in the tables.
@@ -205,7 +213,7 @@ func (u use) saleColumn() ModelColumn {
 // Model returns the model of a result with so many uses at most, the measured ones
 // first.
 func (r *Result) Model(most int) Model {
-	m := Model{Prices: []ModelPrice{}, Columns: columns, Tables: followed, Rows: []ModelRow{}, Depend: map[string][]int{}, Answers: map[string][]Option{}, Still: map[string]StillFigure{}}
+	m := Model{Prices: []ModelPrice{}, Columns: columns, Tables: followed, Rows: []ModelRow{}, Bases: []ModelBase{}, Depend: map[string][]int{}, Answers: map[string][]Option{}, Still: map[string]StillFigure{}}
 	var order []evaluated
 	place := map[int]int{} // of a use in the order
 	for _, published := range []bool{false, true} {
@@ -239,7 +247,7 @@ func (r *Result) Model(most int) Model {
 		}
 		row := ModelRow{
 			IDs: u.ids, Ledger: u.ledger, Investment: u.investment, Kind: u.kind, Metric: inModel(measuredBy(u.metric.Figure)), Measured: measuredWatts(watts),
-			Counts: isMeasured(watts) && unfit == "", Gains: !partial(watts.Boundary), From: map[Term]int{}, Sale: u.saleColumn(),
+			Counts: isMeasured(watts) && unfit == "", Gains: !partial(watts.Boundary),
 			Candidate: u.candidate, Product: u.product, Published: u.published, Verdict: u.verdict, Source: u.metric,
 		}
 		for _, p := range u.parts {
@@ -248,10 +256,23 @@ func (r *Result) Model(most int) Model {
 		if at, ok := place[u.against]; ok && at < len(order) {
 			row.Crossover, row.Against, row.Crossed = u.crossover, at, measuredWatts(u.watts) && (!isMeasured(u.watts) || measuredWatts(order[at].watts))
 		}
+		base := ModelBase{From: map[Term]int{}, Sale: u.saleColumn()}
 		for i, v := range u.terms {
-			row.Terms = append(row.Terms, orAbsent(v))
+			base.Terms = append(base.Terms, orAbsent(v))
 			if price, ok := at[u.from[i]]; ok {
-				row.From[i] = price
+				base.From[i] = price
+			}
+		}
+		row.Base = slices.IndexFunc(m.Bases, base.serves)
+		if row.Base < 0 {
+			row.Base, m.Bases = len(m.Bases), append(m.Bases, base)
+		}
+		for i, v := range m.Bases[row.Base].Terms {
+			if !same(v, base.Terms[i]) {
+				if row.Own == nil {
+					row.Own = map[Term]results.Float{}
+				}
+				row.Own[Term(i)] = base.Terms[i]
 			}
 		}
 		m.Rows = append(m.Rows, row)
@@ -289,6 +310,14 @@ func (r *Result) Model(most int) Model {
 		}
 	}
 	return m
+}
+
+func same(x, y results.Float) bool { return x == y || x.IsAbsent() && y.IsAbsent() }
+
+// serves reports whether a row of base o can have b, and terms of its own.
+func (b ModelBase) serves(o ModelBase) bool {
+	column := func(c ModelColumn) ModelColumn { c.Low, c.High = 0, 0; return c }
+	return maps.Equal(b.From, o.From) && column(b.Sale) == column(o.Sale) && same(b.Sale.Low, o.Sale.Low) && same(b.Sale.High, o.Sale.High)
 }
 
 // Following are the IDs of the figures that the model can compute.

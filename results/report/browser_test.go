@@ -286,6 +286,7 @@ func TestBrowser(t *testing.T) {
 			require.Contains(t, asked[[]string](b, `[...document.querySelectorAll('#systems-0 th')].map(th => th.innerText)`), "price")
 			candidate := asked[string](b, `document.querySelector('#systems-0 td.key a').textContent`)
 			b.do(chromedp.Click(chromedp.CSS("#systems-0 td.key a")))
+			require.Eventually(t, func() bool { return asked[bool](b, `document.querySelector('.at') !== null`) }, 20*time.Second, 20*time.Millisecond) // the browser follows a link in a task of its own
 			require.Equal(t, "#candidate/"+candidate, asked[string](b, `location.hash`))
 			require.Equal(t, candidate, asked[string](b, `document.querySelector('.at').firstChild.textContent`))
 			require.False(t, asked[bool](b, `document.querySelector('dialog.explain[open]') !== null`), "a machine is not a figure")

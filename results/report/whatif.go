@@ -58,7 +58,7 @@ func triedModel(r *economics.Result) tried {
 		unit(c.Unit)
 	}
 	for _, r := range m.Rows {
-		unit(r.Sale.Unit)
+		unit(m.Bases[r.Base].Sale.Unit)
 	}
 	for _, p := range m.Prices {
 		unit(machinePrice(p.Unit))

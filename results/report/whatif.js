@@ -75,14 +75,16 @@ const finite = v => Number.isFinite(v) ? v : NaN;
 
 // termsAt are the terms of a row with some prices, by index and in their units, changed.
 function termsAt(data, row, changed) {
-  const t = row.terms.map(known);
-  for (const [term, price] of Object.entries(row.from)) if (changed.has(price)) t[term] = changed.get(price) * data.prices[price].factor;
+  const {terms, from} = data.bases[row.base], t = terms.map(known);
+  for (const [term, v] of Object.entries(row.own ?? {})) t[term] = known(v);
+  for (const [term, price] of Object.entries(from)) if (changed.has(price)) t[term] = changed.get(price) * data.prices[price].factor;
   return t;
 }
 // inColumn is a column of a row: one without a unit has that in which the row is sold.
 function inColumn(data, row, column) {
   const c = data.columns[column];
-  return c.unit === '' ? {...row.sale, spans: c.spans && (column !== 'break-even' || row.sale.spans)} : c;
+  const {sale} = data.bases[row.base];
+  return c.unit === '' ? {...sale, spans: c.spans && (column !== 'break-even' || sale.spans)} : c;
 }
 const measured = ([Value, Low, High, Instrument]) => ({Value: known(Value), Low: known(Low), High: known(High), Instrument: known(Instrument)});
 // figureAt is the figure of a row in a column, in the unit of the column.
@@ -114,7 +116,7 @@ function evaluateAll(data, changed) {
     }
   }
   for (const row of data.rows.filter(r => r.crossover)) {
-    const against = data.rows[row.against], t = termsAt(data, row, changed), c = row.sale, x = known(row.metric[0]);
+    const against = data.rows[row.against ?? 0], t = termsAt(data, row, changed), c = data.bases[row.base].sale, x = known(row.metric[0]);
     const v = crossoverOf(row.kind, t, x, against.kind, termsAt(data, against, changed), known(against.metric[0]), 1);
     const f = {Value: leftOut('break-even', row.kind, t, x, v, known(c.low), known(c.high)) ? NaN : finite(v / c.factor), Low: NaN, High: NaN};
     figures.set(row.crossover, {...f, text: printFigure(data.units[c.unit], f, row.crossed)});
