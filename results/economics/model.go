@@ -63,9 +63,6 @@ type ModelRow struct {
 	Kind      Kind                   `json:"kind"`
 	Metric    [4]results.Float       `json:"metric"`              // value, low, high, and what the instrument adds, as a part
 	Parts     [][4]results.Float     `json:"parts,omitempty"`     // of a co-run, likewise: see [coRunOf]
-	Measured  bool                   `json:"measured,omitempty"`  // an instrument measured the watts
-	Counts    bool                   `json:"counts,omitempty"`    // a verdict may rest on them
-	Gains     bool                   `json:"gains,omitempty"`     // … also a gain: no part of the node is left out
 	Base      int                    `json:"base"`                // index of its [ModelBase]
 	Own       map[Term]results.Float `json:"own,omitempty"`       // terms that are not those of the base
 	Crossover string                 `json:"crossover,omitempty"` // ID of the price of training at which it has the margin of mining
@@ -81,11 +78,15 @@ type ModelRow struct {
 	Source     Figure        `json:"-"` // the metric
 }
 
-// ModelBase is what rows that depend on the same prices have in common.
+// ModelBase is what rows that depend on the same prices, measured alike, have in common.
 type ModelBase struct {
 	Terms []results.Float `json:"terms"` // by [Term]
 	From  map[Term]int    `json:"from"`  // of a term, the index of its price
 	Sale  ModelColumn     `json:"sale"`  // of the price at which it breaks even
+
+	Measured bool `json:"measured,omitempty"` // an instrument measured the watts
+	Counts   bool `json:"counts,omitempty"`   // a verdict may rest on them
+	Gains    bool `json:"gains,omitempty"`    // … also a gain: no part of the node is left out
 }
 
 // evaluated is a use in the tables.
@@ -246,8 +247,7 @@ func (r *Result) Model(most int) Model {
 			watts, unfit = u.left.Provenance, u.left.Unfit
 		}
 		row := ModelRow{
-			IDs: u.ids, Ledger: u.ledger, Investment: u.investment, Kind: u.kind, Metric: inModel(measuredBy(u.metric.Figure)), Measured: measuredWatts(watts),
-			Counts: isMeasured(watts) && unfit == "", Gains: !partial(watts.Boundary),
+			IDs: u.ids, Ledger: u.ledger, Investment: u.investment, Kind: u.kind, Metric: inModel(measuredBy(u.metric.Figure)),
 			Candidate: u.candidate, Product: u.product, Published: u.published, Verdict: u.verdict, Source: u.metric,
 		}
 		for _, p := range u.parts {
@@ -256,7 +256,7 @@ func (r *Result) Model(most int) Model {
 		if at, ok := place[u.against]; ok && at < len(order) {
 			row.Crossover, row.Against, row.Crossed = u.crossover, at, measuredWatts(u.watts) && (!isMeasured(u.watts) || measuredWatts(order[at].watts))
 		}
-		base := ModelBase{From: map[Term]int{}, Sale: u.saleColumn()}
+		base := ModelBase{From: map[Term]int{}, Sale: u.saleColumn(), Measured: measuredWatts(watts), Counts: isMeasured(watts) && unfit == "", Gains: !partial(watts.Boundary)}
 		for i, v := range u.terms {
 			base.Terms = append(base.Terms, orAbsent(v))
 			if price, ok := at[u.from[i]]; ok {
@@ -317,7 +317,7 @@ func same(x, y results.Float) bool { return x == y || x.IsAbsent() && y.IsAbsent
 // serves reports whether a row of base o can have b, and terms of its own.
 func (b ModelBase) serves(o ModelBase) bool {
 	column := func(c ModelColumn) ModelColumn { c.Low, c.High = 0, 0; return c }
-	return maps.Equal(b.From, o.From) && column(b.Sale) == column(o.Sale) && same(b.Sale.Low, o.Sale.Low) && same(b.Sale.High, o.Sale.High)
+	return b.Measured == o.Measured && b.Counts == o.Counts && b.Gains == o.Gains && maps.Equal(b.From, o.From) && column(b.Sale) == column(o.Sale) && same(b.Sale.Low, o.Sale.Low) && same(b.Sale.High, o.Sale.High)
 }
 
 // Following are the IDs of the figures that the model can compute.

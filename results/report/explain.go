@@ -172,10 +172,11 @@ func (p Page) explanations() iter.Seq2[string, []table.Item] {
 // that no browser runs. A line that several figures share is there once.
 func explained(p Page) template.HTML {
 	data := struct {
-		Lines [][2]string      `json:"lines"`
-		Of    map[string][]int `json:"of"` // figure → its lines
-	}{Lines: [][2]string{}, Of: map[string][]int{}}
-	known, size := map[table.Item]int{}, 0
+		Lines [][2]string               `json:"lines"`
+		Texts [][]int                   `json:"texts"` // each of lines
+		Of    map[string]map[string]int `json:"of"`    // a figure's name, up to its last slash and behind it → its text
+	}{Lines: [][2]string{}, Texts: [][]int{}, Of: map[string]map[string]int{}}
+	known, texts, size := map[table.Item]int{}, map[string]int{}, 0
 	for id, items := range p.explanations() {
 		var at []int
 		for _, it := range items {
@@ -191,7 +192,18 @@ func explained(p Page) template.HTML {
 		if size += len(id) + 8; size > explainedMost {
 			break
 		}
-		data.Of[results.Line(id, table.FigureLimit)] = at
+		id = results.Line(id, table.FigureLimit)
+		cut := strings.LastIndexByte(id, '/') + 1
+		if data.Of[id[:cut]] == nil {
+			data.Of[id[:cut]] = map[string]int{}
+		}
+		key := fmt.Sprint(at)
+		text, ok := texts[key]
+		if !ok {
+			text = len(data.Texts)
+			texts[key], data.Texts = text, append(data.Texts, at)
+		}
+		data.Of[id[:cut]][id[cut:]] = text
 	}
 	var out bytes.Buffer
 	if err := WriteJSON(&out, "", data); err != nil { // it escapes <, > and &

@@ -11,8 +11,8 @@
   };
   const go = id => { location.hash = [encode(id), ...parts()[1]].join('&'); };
 
-  const data = JSON.parse(document.getElementById('explained')?.textContent || '{"lines":[],"of":{}}');
-  const of = new Map(Object.entries(data.of));
+  const data = JSON.parse(document.getElementById('explained')?.textContent || '{"lines":[],"texts":[],"of":{}}');
+  const of = new Map(Object.entries(data.of).flatMap(([of, figures]) => Object.entries(figures).map(([name, text]) => [of + name, data.texts[text]])));
   const cells = new Map(); // the first place of each figure
   for (const cell of document.querySelectorAll('main [data-figure]')) {
     const id = cell.dataset.figure, text = [...cell.childNodes].find(n => n.nodeType === Node.TEXT_NODE && n.data.trim());

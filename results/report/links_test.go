@@ -24,13 +24,16 @@ func explainedBy(t *testing.T, page []byte) map[string][][2]string {
 	raw, _, _ := bytes.Cut(after, []byte("</script>"))
 	var data struct {
 		Lines [][2]string
-		Of    map[string][]int
+		Texts [][]int
+		Of    map[string]map[string]int
 	}
 	require.NoError(t, json.Unmarshal(raw, &data))
 	out := map[string][][2]string{}
-	for id, at := range data.Of {
-		for _, i := range at {
-			out[id] = append(out[id], data.Lines[i])
+	for of, figures := range data.Of {
+		for name, at := range figures {
+			for _, i := range data.Texts[at] {
+				out[of+name] = append(out[of+name], data.Lines[i])
+			}
 		}
 	}
 	return out

@@ -29,7 +29,7 @@ var (
 // What a page can compute at other prices.
 const (
 	triedID    = "what-if" // of the section
-	triedRows  = 200       // uses of machines, of about half a kilobyte each
+	triedRows  = 100       // uses of machines, of about a kilobyte each with their row in the table
 	triedDials = 16
 )
 
@@ -145,7 +145,7 @@ func triedChart(m tried, rows []economics.ModelRow, figures map[string]economics
 		if !ok || !priced || margin.Value.IsAbsent() || power.Value.IsAbsent() {
 			continue
 		}
-		line := chart.Series{ID: triedSeries + strconv.Itoa(slices.IndexFunc(m.Rows, func(o economics.ModelRow) bool { return o.Ledger == r.Ledger })), Name: strings.TrimSuffix(r.Candidate+", "+r.Product, ", "), Modelled: !r.Measured}
+		line := chart.Series{ID: triedSeries + strconv.Itoa(slices.IndexFunc(m.Rows, func(o economics.ModelRow) bool { return o.Ledger == r.Ledger })), Name: strings.TrimSuffix(r.Candidate+", "+r.Product, ", "), Modelled: !m.Bases[r.Base].Measured}
 		for _, x := range []float64{0, now, 2 * now} {
 			line.Points = append(line.Points, chart.LinePoint{X: x, Y: float64(margin.Value) + float64(power.Value)*(1-x/now), Low: math.NaN(), High: math.NaN()})
 		}

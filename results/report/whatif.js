@@ -97,7 +97,7 @@ function figureAt(data, row, t, column) {
   const out = {Value: finite(m.Value / c.factor), Low: finite(m.Low / c.factor), High: finite(m.High / c.factor)};
   const left = Number.isNaN(out.Value) || leftOut(column, row.kind, t, x, m.Value, known(c.low), known(c.high));
   // A cost beyond any price is left out, and still above the price; what sells nothing has no verdict.
-  const verdict = verdictIn(column, t, c.factor, out.Value, out.Low, out.High, row.counts && !(left && column === 'margin'), row.gains);
+  const verdict = verdictIn(column, t, c.factor, out.Value, out.Low, out.High, data.bases[row.base].counts && !(left && column === 'margin'), data.bases[row.base].gains);
   return {...left ? {Value: NaN, Low: NaN, High: NaN} : out, verdict};
 }
 // evaluateAll is every figure of the page's model by its ID: its numbers and how they
@@ -110,7 +110,7 @@ function evaluateAll(data, changed) {
     for (const id of row.ids) {
       for (const column of data.tables[id.split('/')[1]]) {
         const c = inColumn(data, row, column), f = figureAt(data, row, t, column), of = id.replace('*', column.slice(column.lastIndexOf('/') + 1));
-        figures.set(of, {...f, text: printFigure(data.units[c.unit], f, row.measured || c.price === true)});
+        figures.set(of, {...f, text: printFigure(data.units[c.unit], f, data.bases[row.base].measured || c.price === true)});
         if (f.verdict) verdicts.set(of, f.verdict);
       }
     }
