@@ -91,8 +91,8 @@ func TestVerdict(t *testing.T) {
 		{"all tied", sessionsOf(5, compute("a", 1), compute("b", 1), compute("c", 1)), []string{"within the margin of 2 %"}, []string{"Most work"}},
 		{"one session each", sessionsOf(1, compute("a", 1), compute("b", 1.02)), []string{"Cannot tell", "4 more sessions of each would settle it"}, []string{"Most work"}},
 		{"one candidate", sessionsOf(3, compute("a", 1)), []string{"Fit to be ranked", "a (AMD EPYC 7543) gives", "at compute"}, []string{"leads"}},
-		{"one record", sessionsOf(1, compute("a", 1)), []string{"Trust: yes: passes all", "Best on a: compute ", "GFLOP/J"}, []string{"rival", "Cannot tell", "reference"}},
-		{"one record of modelled watts", nothingToRank()[:1], []string{"Trust: no: the rates are measured, the watts are modelled", "Best on guest-a: ", "What would help most: read a meter"}, []string{"rival", "Cannot tell", "reference"}},
+		{"one record", sessionsOf(1, compute("a", 1)), []string{"To be trusted: passes all", "Best on a: compute ", "GFLOP/J"}, []string{"rival", "Cannot tell", "reference"}},
+		{"one record of modelled watts", nothingToRank()[:1], []string{"Not to be trusted: the rates are measured, the watts are modelled", "Best on guest-a: ", "What would help most: read a meter"}, []string{"rival", "Cannot tell", "reference"}},
 		{"the reference is measured at no such use", sessionsOf(3, mines, compute("b", 1), compute("c", 1.2)), []string{"Most work per joule: c ("}, nil},
 		{"sixty", sessionsOf(3, many...), []string{"Most work per joule: m59 ("}, []string{"m00"}},
 	} {

@@ -527,9 +527,9 @@ func (w *wording) alone() verdict {
 // trusted, and what would help most, as at the end of a run.
 func single(rec *results.Record) verdict {
 	trusted, why, first := trust(rec)
-	v := verdict{Tone: "fair", Sign: "!", Head: "Trust: no: " + why + "."}
+	v := verdict{Tone: "fair", Sign: "!", Head: "Not to be trusted: " + why + "."}
 	if trusted {
-		v = verdict{Tone: "good", Sign: "✓", Head: "Trust: yes: " + why + "."}
+		v = verdict{Tone: "good", Sign: "✓", Head: "To be trusted: " + why + "."}
 	}
 	if best := bestOf(rec); best != "" {
 		v.Sentences = append(v.Sentences, sentence{{Text: "Best on " + results.Line(cmp.Or(rec.Node.Name, rec.ID), 40) + ": " + best + "."}})
