@@ -61,7 +61,7 @@ func Read(r io.Reader, name string) (*Record, error) {
 
 // ReadVerified reads records from outside, several at a time. It checks the digest
 // of each and derives its summary from its traces, whatever summary the file
-// states. The traces are empty afterwards: they are most of a record, and who reads
+// states, which must still be one. The traces are empty afterwards: they are most of a record, and who reads
 // thousands of records needs memory for their figures alone. [ReadSamples] reads those
 // of one again; only a file that cannot be read twice, such as a pipe, keeps them. The
 // error is that of the first file that cannot be used.
@@ -147,7 +147,8 @@ type memory struct {
 	raw     []byte
 	columns []Float // of traces, as far as it has a length
 	dropped bool    // whether the columns of a record are not used any more when the next is read
-	derived bool    // whether the summary is derived, whatever the file states: it is passed over
+	derived bool    // whether the summary is derived, whatever the file states: it is read, but not kept
+	stated  Summary // what a summary that is not kept is read into
 }
 
 // again makes the memory ready for the next record.
@@ -455,12 +456,18 @@ func (x *text) decode(v reflect.Value) error {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
+		if !x.passing || v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
 		return x.decode(v.Elem())
 	case reflect.Struct:
 		return x.decodeStruct(v)
 	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		if x.passing && !v.IsNil() {
+			v.SetLen(0)
+		} else {
+			v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		}
 		if column, ok := v.Addr().Interface().(*[]Float); ok {
 			floats, err := x.floats()
 			*column = floats
@@ -480,8 +487,12 @@ func (x *text) decode(v reflect.Value) error {
 		}
 		return err
 	case reflect.Map:
+		e := reflect.New(v.Type().Elem()).Elem()
+		if x.passing {
+			return x.object(nil, func(int, string) error { return x.decode(e) })
+		}
 		v.Set(reflect.MakeMap(v.Type()))
-		k, e := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		k := reflect.New(v.Type().Key()).Elem()
 		return x.object(nil, func(_ int, key string) error {
 			e.SetZero()
 			err := x.decode(e)
@@ -543,7 +554,9 @@ func (x *text) decodeStruct(v reflect.Value) error {
 		seen |= 1 << i
 		field := v.FieldByIndex(ms[i].index)
 		if x.mem != nil && x.mem.derived && field.Type() == summaryType {
-			return x.skip()
+			x.passing = true
+			defer func() { x.passing = false }()
+			field = reflect.ValueOf(&x.mem.stated).Elem()
 		}
 		if ms[i].read != nil {
 			return ms[i].read(x, field)

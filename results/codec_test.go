@@ -265,6 +265,8 @@ func TestReadVerified(t *testing.T) {
 		{"more digits than a number has", "1234567890123456.5,", "1234567890123456.6,", "should be written 1234567890123456.5"},
 		{"a name", `"name": "`, `"name": "x`, "altered"},
 		{"the end", "\n}", "", "cut off"},
+		{"a number in the summary", `"metrics": {`, `"metrics": 1, "more": {`, "/summary/rows/"},
+		{"a member of the summary", `"metrics": {`, `"more": {`, "/metrics: missing"},
 	} {
 		at := random.IntN(len(files)/3) * 3 // not packed
 		text := string(raws[at])

@@ -65,6 +65,7 @@ type text struct {
 
 	mem     *memory              // for columns
 	lengths map[reflect.Type]int // of the last list of a type; nil where a few values are read
+	passing bool                 // whether values are read for their errors alone, into memory that is used again
 
 	members func(reflect.Type) []member // of a struct in this version of the record; nil for [membersOf]
 
