@@ -53,6 +53,8 @@ func args(valid cobra.PositionalArgs) cobra.PositionalArgs {
 		if err := valid(cmd, a); err != nil {
 			if strings.HasPrefix(err.Error(), "unknown command") { // as cobra calls an argument too many
 				err = unexpected(cmd, a[0])
+			} else {
+				err = miscounted(cmd, len(a))
 			}
 			return usagef("%w (see %s --help)", err, cmd.CommandPath())
 		}

@@ -40,6 +40,18 @@ func unexpected(cmd *cobra.Command, arg string) error {
 	return fmt.Errorf("%s takes no argument %.120q%s", cmd.CommandPath(), arg, hint)
 }
 
+// miscounted is the error of another number of arguments than a command takes.
+func miscounted(cmd *cobra.Command, n int) error {
+	given := fmt.Sprintf("%d arguments were given", n)
+	switch n {
+	case 0:
+		given = "no argument was given"
+	case 1:
+		given = "one argument was given"
+	}
+	return fmt.Errorf("%s: use %s", given, cmd.UseLine())
+}
+
 // asFlag is the flag of perwatt run that takes a word as its value, with the word, or
 // with the known one next to it.
 func asFlag(word string) string {
