@@ -215,7 +215,7 @@ func TestPackage(t *testing.T) {
 	require.Contains(t, perwatt("version", "--licenses"), "END OF TERMS AND CONDITIONS")
 	if *root != "" {
 		t.Log(perwatt("run", "--preset", "smoke", "--store", "/store"))
-		require.Contains(t, perwatt("ls", "--store", "/store"), "smoke")
+		require.Contains(t, perwatt("ls", "--store", "/store"), " complete ")
 	}
 
 	pages, err := filepath.Glob(filepath.Join(dir, "usr/share/man/man1/*.1.gz"))
