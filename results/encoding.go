@@ -3,12 +3,16 @@ package results
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"unicode/utf16"
 )
 
+// mark is the byte order mark, which editors put before text.
+const mark = "\ufeff"
+
 // Decoded returns text as UTF-8. UTF-16, which Windows writes when output is redirected
 // and spreadsheets as “Unicode text”, is recognised by its byte order mark, or by the zeros beside its
-// ASCII characters.
+// ASCII characters. Marks before the text are left out.
 func Decoded(raw []byte) string {
 	var order binary.ByteOrder
 	zeros := [2]int{}
@@ -25,11 +29,11 @@ func Decoded(raw []byte) string {
 	case bytes.HasPrefix(raw, []byte{0xfe, 0xff}), zeros[0]*most > len(sample) && zeros[1]*few < len(sample):
 		order = binary.BigEndian
 	default:
-		return string(raw)
+		return strings.TrimLeft(string(raw), mark)
 	}
 	units := make([]uint16, len(raw)/2)
 	for i := range units {
 		units[i] = order.Uint16(raw[2*i:])
 	}
-	return string(utf16.Decode(units))
+	return strings.TrimLeft(string(utf16.Decode(units)), mark)
 }

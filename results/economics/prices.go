@@ -398,7 +398,7 @@ func open(r io.Reader, limit int64) (*sheetReader, error) {
 	if int64(len(b)) > limit {
 		return nil, fmt.Errorf("prices: the file is larger than %d bytes: is it a price file?", limit)
 	}
-	text := strings.TrimLeft(results.Decoded(b), "\ufeff")
+	text := results.Decoded(b)
 	in := csv.NewReader(strings.NewReader(text))
 	in.Comma = comma(text)
 	in.Comment = '#'

@@ -1,8 +1,6 @@
 package ssh
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +14,9 @@ import (
 
 // Limits on a file of hosts.
 const (
-	maxHosts     = 100_000
-	maxHostsLine = 1024
+	maxHosts      = 100_000
+	maxHostsLine  = 1024
+	maxHostsBytes = 16 << 20
 )
 
 // A name is a directory on both sides and an argument of ssh. An alias in ~/.ssh/config
@@ -26,7 +25,8 @@ var nodeName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_.-]{0,63}@)?[A-Za-z0-
 
 // ReadHosts reads a file of hosts: one destination of OpenSSH a line, such as an alias of
 // ~/.ssh/config, user@host or ssh://user@host:port, with labels such as rack=R1 and
-// switch=S1 after it. # begins a comment. Errors name the line.
+// switch=S1 after it. # begins a comment. Editors that write UTF-16 or a byte order mark
+// are understood. Errors name the line.
 func ReadHosts(path string) ([]site.Node, error) {
 	f, err := os.Open(path) // #nosec G304 -- the user names it
 	if err != nil {
@@ -43,13 +43,19 @@ func ReadHosts(path string) ([]site.Node, error) {
 func parseHosts(r io.Reader) ([]site.Node, error) {
 	var nodes []site.Node
 	seen := map[string]int{}
-	in := bufio.NewScanner(r)
-	in.Buffer(make([]byte, 0, maxHostsLine), maxHostsLine)
+	raw, err := io.ReadAll(io.LimitReader(r, maxHostsBytes+1))
+	if err != nil {
+		return nil, err
+	} else if len(raw) > maxHostsBytes {
+		return nil, fmt.Errorf("larger than a file of hosts may be (%d MiB)", maxHostsBytes>>20)
+	}
 	n := 0
-	for in.Scan() {
-		n++
-		line, _, _ := bytes.Cut(in.Bytes(), []byte("#"))
-		words := strings.Fields(string(line))
+	for line := range strings.SplitSeq(results.Decoded(raw), "\n") {
+		if n++; len(line) > maxHostsLine {
+			return nil, fmt.Errorf("line %d: longer than %d bytes", n, maxHostsLine)
+		}
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
 		if len(words) == 0 {
 			continue
 		}
@@ -78,11 +84,6 @@ func parseHosts(r io.Reader) ([]site.Node, error) {
 		if nodes = append(nodes, node); len(nodes) > maxHosts {
 			return nil, fmt.Errorf("more than %d hosts", maxHosts)
 		}
-	}
-	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return nil, fmt.Errorf("line %d: longer than %d bytes", n+1, maxHostsLine)
-	} else if err != nil {
-		return nil, err
 	}
 	if len(nodes) == 0 {
 		return nil, errors.New("no hosts")

@@ -38,6 +38,11 @@ ssh://op@n3.example:2222
 	}
 	require.Equal(t, []string{"n1", "root@10.0.0.2", "ssh://op@n3.example:2222", "2001:db8::4"}, to)
 
+	for _, text := range []string{"\ufeffn1\r\nn2\r\n", "\xff\xfen\x001\x00\r\x00\n\x00n\x002\x00", "n1\nn2"} { // as editors save it
+		nodes, err := parseHosts(strings.NewReader(text))
+		require.NoError(t, err, "%q", text)
+		require.Equal(t, []site.Node{{Name: "n1"}, {Name: "n2"}}, nodes)
+	}
 	for _, c := range []struct{ text, want string }{
 		{"", "no hosts"},
 		{"n1\n-oProxyCommand=id", `line 2: "-oProxyCommand=id" is no destination`},
