@@ -182,7 +182,9 @@ func (e *Engine) Nodes(ctx context.Context) ([]fleet.Host, error) {
 		args = append(args, "-p", e.Partition)
 	}
 	out, err := e.list(ctx, "sinfo", "%N|%T|%u|%H|%E", args...)
-	if err != nil {
+	if f := new(failure); errors.As(err, &f) {
+		return nil, fmt.Errorf("%w: it must work here: try %s", err, strings.Join(append([]string{"sinfo"}, args...), " "))
+	} else if err != nil {
 		return nil, err
 	}
 	hosts, err := parseNodes(out)
