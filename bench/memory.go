@@ -52,6 +52,17 @@ func MemoryAvailable(root string) (int64, bool) {
 	return have, ok
 }
 
+// Size writes a number of bytes with four digits and a decimal prefix.
+func Size(bytes int64) string {
+	value, prefix := float64(bytes), 0
+	for ; value >= 999.95 && prefix < len(prefixes)-1; prefix++ {
+		value /= 1000
+	}
+	return strconv.FormatFloat(value, 'g', 4, 64) + " " + prefixes[prefix]
+}
+
+var prefixes = []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
+
 // parseField returns the number after name at the beginning of a line (kernel:
 // Documentation/filesystems/proc.rst, meminfo; admin-guide/cgroup-v2.rst,
 // memory.stat).

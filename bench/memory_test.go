@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -68,4 +69,13 @@ func FuzzMeminfo(f *testing.F) {
 			require.Contains(t, string(text), "MemAvailable:")
 		}
 	})
+}
+
+func TestSize(t *testing.T) {
+	for bytes, want := range map[int64]string{
+		0: "0 B", 999: "999 B", 1000: "1 kB", 1024: "1.024 kB", 999_949: "999.9 kB", 999_951: "1 MB",
+		51_739_404_936: "51.74 GB", math.MaxInt64: "9.223 EB",
+	} {
+		require.Equal(t, want, Size(bytes))
+	}
 }

@@ -157,22 +157,27 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 		}
 		k.Impls = append(k.Impls, im)
 	}
-	once := make([]bool, len(t.Rows)) // is enough, so long was a pass
-	for range passes {
-		for i, r := range t.Rows {
-			if k.Impls[i].Check != "ok" || once[i] {
-				continue
+	slow := make([]bool, len(t.Rows)) // so long was a pass that it is the only one
+	measure := func(among func(im results.Impl) bool) error {
+		for range passes {
+			for i, r := range t.Rows {
+				if im := &k.Impls[i]; im.Check == "ok" && !slow[i] && among(*im) {
+					if err := ctx.Err(); err != nil {
+						return err
+					}
+					began := time.Now()
+					im.Rate = faster(im.Rate, r.Work)
+					if r.Peak != nil {
+						im.Peak = faster(im.Peak, r.Peak)
+					}
+					slow[i] = t.Processor && time.Since(began) > long
+				}
 			}
-			if err := ctx.Err(); err != nil {
-				return k, err
-			}
-			began := time.Now()
-			k.Impls[i].Rate = faster(k.Impls[i].Rate, r.Work)
-			if r.Peak != nil {
-				k.Impls[i].Peak = faster(k.Impls[i].Peak, r.Peak)
-			}
-			once[i] = t.Processor && time.Since(began) > long
 		}
+		return nil
+	}
+	if err := measure(func(results.Impl) bool { return true }); err != nil {
+		return k, err
 	}
 	right := slices.DeleteFunc(slices.Clone(k.Impls), func(im results.Impl) bool { return im.Check != "ok" })
 	switch {

@@ -226,7 +226,7 @@ func TestMemoryPlans(t *testing.T) {
 		require.Equal(t, card.Free, p.Free)
 		p = plans[use+" cuda:0 gpt-1.5b"]
 		require.Zero(t, p.Total)
-		require.Contains(t, p.Why, "cuda:0 has 16000000000, of which 12000000000 are free")
+		require.Contains(t, p.Why, "cuda:0 has 16 GB, of which 12 GB are free")
 	}
 }
 

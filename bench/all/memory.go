@@ -1,7 +1,9 @@
 package all
 
 import (
+	"cmp"
 	"strconv"
+	"strings"
 
 	"github.com/perwatt/perwatt/bench"
 	"github.com/perwatt/perwatt/kernels/device"
@@ -14,17 +16,15 @@ import (
 func MemoryPlans(on []device.Info, describe func(device.Config) device.Device) (plans []results.MemoryPlan) {
 	for _, d := range on {
 		for _, u := range Uses() {
-			if u.Alone != "" { // what is summed between cards takes 64 MiB more of each at most
-				continue
-			}
-			if u.Alone != "" { // a use of several devices
+			if u.Alone != "" { // a use of several devices: what is summed between them takes 64 MiB more of each at most
 				continue
 			}
 			for _, model := range Models(u.Name, d) {
 				p := results.MemoryPlan{Use: u.Name, Device: d.ID, Model: model, Free: d.Free}
 				load, err := u.New(bench.Config{Device: describe(device.Config{Info: d, Threads: d.Lanes}), Params: map[string]string{"model": model}})
 				if err != nil {
-					p.Why = err.Error()
+					_, p.Why, _ = strings.Cut(err.Error(), bench.ErrUsage.Error()+": ")
+					p.Why = cmp.Or(p.Why, err.Error())
 				} else {
 					p.MemoryParts = load.(bench.Planned).Memory()
 					p.Total = p.MemoryParts.Total()

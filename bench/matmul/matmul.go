@@ -97,7 +97,7 @@ func configure(cfg bench.Config) (*workload, error) {
 	}
 	need := 3 * int64(n) * int64(w.ld) * 4
 	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
-		return nil, fmt.Errorf("three matrices of n=%d take %d bytes and %d are available: use a smaller n", n, need, have)
+		return nil, fmt.Errorf("three matrices of n=%d take %s and %s are available: use a smaller n", n, bench.Size(need), bench.Size(have))
 	}
 	for w.blocks() < on.Threads && max(w.block.M, w.block.N) > 16 {
 		if w.block.M >= w.block.N {

@@ -84,7 +84,7 @@ func TestTooLarge(t *testing.T) {
 	}
 	_, err := New(config(maxN, 1))
 	require.ErrorIs(t, err, bench.ErrUsage)
-	require.ErrorContains(t, err, fmt.Sprintf("three matrices of n=%d take %d bytes and ", maxN, need))
+	require.ErrorContains(t, err, fmt.Sprintf("three matrices of n=%d take %s and ", maxN, bench.Size(need)))
 }
 
 // TestSteps holds each step to be counted, and blocks to tile C.

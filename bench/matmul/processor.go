@@ -114,7 +114,7 @@ func (w *product) configure(cfg bench.Config) error {
 	part := 16 / w.precision.In()
 	w.k = (w.n + part - 1) / part * part
 	if need := w.need(w.n); on.Memory > 0 && need > on.Memory {
-		return fmt.Errorf("five matrices of n=%d take %d bytes and %s has %d: use a smaller n", w.n, need, on.ID, on.Memory)
+		return fmt.Errorf("five matrices of n=%d take %s and %s has %s: use a smaller n", w.n, bench.Size(need), on.ID, bench.Size(on.Memory))
 	}
 	w.info = bench.Info{
 		Name: "matmul", Use: use(w.precision), Device: on.ID, Impl: w.row.Name,

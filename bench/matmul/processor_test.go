@@ -467,7 +467,7 @@ func TestProcessorInfo(t *testing.T) {
 		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Impl: "avx2"}, "avx2"},
 		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Params: map[string]string{"m": "1"}}, `unknown option "m": the only one is n`},
 		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Params: map[string]string{"n": "65537"}}, `n is "65537": use a whole number from 1 to 65536`},
-		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Params: map[string]string{"n": "8192"}}, "five matrices of n=8192 take 1342177280 bytes and cuda:0 has 1073741824: use a smaller n"},
+		{gemm.FP32, bench.Config{Device: device.Unopened{About: card}, Params: map[string]string{"n": "8192"}}, "five matrices of n=8192 take 1.342 GB and cuda:0 has 1.074 GB: use a smaller n"},
 	} {
 		_, err := In(c.precision)(c.cfg)
 		require.ErrorIs(t, err, bench.ErrUsage)

@@ -105,10 +105,10 @@ func configureProcessor(cfg bench.Config, use string) (*processor, error) {
 	}
 	size := wordBytes * int64(words)
 	if need := int64(arrays) * size; on.Memory > 0 && need > on.Memory {
-		return nil, fmt.Errorf("n=%d takes %d bytes of the memory of %s, which has %d: use a smaller n", words, need, on.ID, on.Memory)
+		return nil, fmt.Errorf("n=%d takes %s of the memory of %s, which has %s: use a smaller n", words, bench.Size(need), on.ID, bench.Size(on.Memory))
 	}
 	if have, ok := bench.MemoryAvailable("/"); ok && int64(host)*size > have {
-		return nil, fmt.Errorf("n=%d takes %d bytes of the host and %d are available: leave %s out of the uses, or use a smaller n", words, int64(host)*size, have, use)
+		return nil, fmt.Errorf("n=%d takes %s of the host and %s are available: leave %s out of the uses, or use a smaller n", words, bench.Size(int64(host)*size), bench.Size(have), use)
 	}
 	return &processor{
 		on: cfg.Device, row: row, words: words, bytes: bytes,

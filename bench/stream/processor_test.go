@@ -242,8 +242,8 @@ func TestProcessorRefusals(t *testing.T) {
 		{use, n("1020"), `n is "1020": use a multiple of 4 from 1024 to 2147483648`},
 		{use, n("1026"), `n is "1026"`},
 		{use, n("1e6"), `n is "1e6"`},
-		{use, n("100000"), "n=100000 takes 1200000 bytes of the memory of cuda:0, which has 1048576: use a smaller n"},
-		{useDownload, n("200000"), "n=200000 takes 1600000 bytes of the memory of cuda:0"},
+		{use, n("100000"), "n=100000 takes 1.2 MB of the memory of cuda:0, which has 1.049 MB: use a smaller n"},
+		{useDownload, n("200000"), "n=200000 takes 1.6 MB of the memory of cuda:0"},
 	} {
 		_, err := uses[c.use](c.cfg)
 		require.ErrorIs(t, err, bench.ErrUsage)

@@ -110,8 +110,8 @@ func configure(cfg bench.Config) (*workload, error) {
 	}
 	need := 3 * 8 * int64(n)
 	if have, ok := bench.MemoryAvailable("/"); ok && need > have {
-		return nil, fmt.Errorf("three arrays of n=%d for %d bytes of last-level cache take %d bytes and %d are available: leave %s out of the uses, or use a smaller n",
-			n, llc, need, have, use)
+		return nil, fmt.Errorf("three arrays of n=%d for %s of last-level cache take %s and %s are available: leave %s out of the uses, or use a smaller n",
+			n, bench.Size(llc), bench.Size(need), bench.Size(have), use)
 	}
 	return &workload{
 		n: n, triad: row.Impl.Triad,

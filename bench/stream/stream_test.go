@@ -85,7 +85,7 @@ func TestRefusals(t *testing.T) {
 		{n("7"), `n is "7": use a whole number from 8 to 1099511627776`},
 		{n("1e6"), `n is "1e6"`},
 		{config(30, 4), "n=30 gives work to 3 threads, not 4: use a larger n or fewer threads"},
-		{n("1099511627776"), " take 26388279066624 bytes and "},
+		{n("1099511627776"), " take 26.39 TB and "},
 	} {
 		_, err := New(c.cfg)
 		require.ErrorIs(t, err, bench.ErrUsage)

@@ -218,8 +218,8 @@ func (w *inference) fits() error {
 	}
 	need := int64(w.info.Threads)*one.bytes + w.format.Size()*w.model.size()
 	if w.available > 0 && need > w.available {
-		return fmt.Errorf("%s with %d threads and %d sequences each takes %d bytes and %d are available: use fewer threads or a smaller batch",
-			w.info.Params["model"], w.info.Threads, w.batch, need, w.available)
+		return fmt.Errorf("%s with %d threads and %d sequences each takes %s and %s are available: use fewer threads or a smaller batch",
+			w.info.Params["model"], w.info.Threads, w.batch, bench.Size(need), bench.Size(w.available))
 	}
 	return nil
 }

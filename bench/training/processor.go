@@ -106,9 +106,9 @@ func (p *processor) fits(w *workload) (results.MemoryParts, error) {
 func refused(on device.Info, bytes int64, what string) error {
 	switch {
 	case on.Free > 0 && bytes > on.Free:
-		return fmt.Errorf("%s takes %d bytes and %s has %d, of which %d are free: use a smaller batch, or end what else uses it", what, bytes, on.ID, on.Memory, on.Free)
+		return fmt.Errorf("%s takes %s and %s has %s, of which %s are free: use a smaller batch, or end what else uses it", what, bench.Size(bytes), on.ID, bench.Size(on.Memory), bench.Size(on.Free))
 	case on.Memory > 0 && bytes > on.Memory:
-		return fmt.Errorf("%s takes %d bytes and %s has %d: use a smaller batch", what, bytes, on.ID, on.Memory)
+		return fmt.Errorf("%s takes %s and %s has %s: use a smaller batch", what, bench.Size(bytes), on.ID, bench.Size(on.Memory))
 	}
 	return nil
 }

@@ -324,8 +324,8 @@ func (w *workload) fits() (err error) {
 	w.memory.Gradients, w.memory.Activations = each(one.kept()), each(one.shared)
 	w.memory.Workspace = each(one.bytes - one.kept() - one.shared)
 	if have, ok := bench.MemoryAvailable("/"); ok && w.memory.Total() > have {
-		return fmt.Errorf("%s with %d threads and batch=%d takes %d bytes and %d are available: use fewer threads or a smaller batch",
-			w.net.name, w.info.Threads, w.batch, w.memory.Total(), have)
+		return fmt.Errorf("%s with %d threads and batch=%d takes %s and %s are available: use fewer threads or a smaller batch",
+			w.net.name, w.info.Threads, w.batch, bench.Size(w.memory.Total()), bench.Size(have))
 	}
 	return nil
 }

@@ -347,7 +347,7 @@ func TestTooLarge(t *testing.T) {
 		_, err := New(bench.Config{Device: cpu.Device{Threads: maxThreads}, Params: map[string]string{"model": model, "batch": "1000000"}})
 		require.ErrorIs(t, err, bench.ErrUsage)
 		require.ErrorContains(t, err, model+" with 1024 threads and batch=1000000 takes ")
-		require.ErrorContains(t, err, " bytes and ")
+		require.ErrorContains(t, err, "B and ")
 	}
 }
 

@@ -159,7 +159,8 @@ func Open(ctx context.Context, specs []string, roots Roots) (meters []power.Mete
 			if errors.Is(err, power.ErrAbsent) {
 				state, cure = Absent, "; use --meter auto for what this machine has, or declared:WATTS"
 			}
-			probes = append(probes, results.MeterProbe{Meter: c.parts[0].kind.name, State: state, Detail: err.Error()})
+			name := c.parts[0].kind.name
+			probes = append(probes, results.MeterProbe{Meter: name, State: state, Detail: why(err, name)})
 			return meters, probes, fmt.Errorf("meter %q: %w%s", c.spec, err, cure)
 		}
 		m = unique(m, names)
@@ -376,9 +377,9 @@ func search(ctx context.Context, roots Roots) (used []power.Meter, probes []resu
 		name := "; name it (--meter " + k.name + ") to record it"
 		switch {
 		case errors.Is(err, power.ErrAbsent):
-			s.State, s.Detail = Absent, err.Error()
+			s.State, s.Detail = Absent, why(err, k.name)
 		case err != nil:
-			s.State, s.Detail = Refused, err.Error()
+			s.State, s.Detail = Refused, why(err, k.name)
 		case k.beside:
 			used, s.State = append(used, m), Used
 		case head != nil && carries(m, cards):
@@ -406,6 +407,9 @@ func search(ctx context.Context, roots Roots) (used []power.Meter, probes []resu
 	}
 	return used, probes
 }
+
+// why is the text of an error beside the name of its meter, which it need not repeat.
+func why(err error, name string) string { return strings.TrimPrefix(err.Error(), name+": ") }
 
 // carries reports whether a meter has a channel in a total of a kind.
 func carries(m power.Meter, kind func(results.Boundary) bool) bool {

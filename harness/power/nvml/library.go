@@ -98,6 +98,11 @@ type library struct {
 	Errors      func(d device, uncorrected, since uint32, n *uint64) code `c:"nvmlDeviceGetTotalEccErrors,optional"`
 }
 
+// absent is a [power.ErrAbsent] whose text says so already.
+type absent struct{ error }
+
+func (a absent) Unwrap() []error { return []error{a.error, power.ErrAbsent} }
+
 // load binds the functions of the library at path.
 func load(path string) (*library, error) {
 	if runtime.GOOS != "linux" {
@@ -106,7 +111,7 @@ func load(path string) (*library, error) {
 	l := &library{}
 	err := foreign.Bind(l, path)
 	if errors.Is(err, foreign.ErrAbsent) {
-		err = fmt.Errorf("%w: %w", err, power.ErrAbsent)
+		err = absent{err}
 	}
 	return l, err
 }
