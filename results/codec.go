@@ -37,6 +37,7 @@ type File struct {
 	Name   string // of the file, for messages
 	Record *Record
 	Raw    []byte // JSON, decompressed
+	Packed []byte // as it was read, if it was compressed; else nil
 
 	seen *seenDigest // of Raw; nil if it was not taken while Raw was read
 }
@@ -67,8 +68,8 @@ func Read(r io.Reader, name string) (*Record, error) {
 // error is that of the first file that cannot be used.
 func ReadVerified(ctx context.Context, files ...string) ([]*Record, error) {
 	records, errs := make([]*Record, len(files)), make([]error, len(files))
-	one := func(name string, mem *memory) (*Record, error) {
-		f, err := loadFile(name, newDigest(), mem)
+	one := func(name string, in *Reader) (*Record, error) {
+		f, err := in.LoadFile(name)
 		if err != nil {
 			return nil, err
 		}
@@ -91,10 +92,9 @@ func ReadVerified(ctx context.Context, files ...string) ([]*Record, error) {
 	next := make(chan int)
 	for range min(runtime.GOMAXPROCS(0), len(files)) {
 		readers.Go(func() {
-			mem := &memory{dropped: true, derived: true}
+			in := &Reader{Derived: true}
 			for i := range next {
-				records[i], errs[i] = one(files[i], mem)
-				mem.again()
+				records[i], errs[i] = one(files[i], in)
 			}
 		})
 	}
@@ -141,22 +141,64 @@ func readOnce(file string) bool {
 // does.
 func LoadFile(path string) (*File, error) { return loadFile(path, newDigest(), &memory{}) }
 
-// memory is what records are read into, one after the other: fresh memory costs a page
-// fault every 4 KiB, which is a seventh of the time of a record.
+// Reader reads one record after the other into the same memory: fresh memory costs a page
+// fault every 4 KiB, which is a seventh of the time of a record. The bytes of a file and the
+// columns of its record, unless it is a pipe's, hold until the next is read. It is not safe
+// for concurrent use.
+type Reader struct {
+	Derived bool  // passes over the summary that a file states, for those who derive it
+	Most    int64 // bytes of JSON of one record; 0 for what [Load] reads
+	Kept    int   // bytes of memory, of each of two kinds, that wait for the next record; 0 for 4 MiB
+	mem     memory
+}
+
+// Unpacked is how many bytes of JSON a file holds by its own words, size bytes long and
+// beginning with head, and whether it says so: a compressed one may not, or lie.
+func Unpacked(head []byte, size int64) (n int64, says bool) {
+	var h zstd.Header
+	switch {
+	case !bytes.HasPrefix(head, zstdMagic):
+		return size, true
+	case h.Decode(head) != nil || !h.HasFCS || h.FrameContentSize > maxRecord:
+		return maxRecord, false
+	}
+	return int64(h.FrameContentSize), true // #nosec G115 -- bounded above
+}
+
+// Load is [Load].
+func (r *Reader) Load(in io.Reader, name string) (*File, error) {
+	return load(in, name, newDigest(), r.again())
+}
+
+// LoadFile is [LoadFile].
+func (r *Reader) LoadFile(path string) (*File, error) {
+	return loadFile(path, newDigest(), r.again())
+}
+
+func (r *Reader) again() *memory {
+	r.mem.dropped, r.mem.derived, r.mem.most = true, r.Derived, r.Most
+	r.mem.again(cmp.Or(r.Kept, mostKept))
+	return &r.mem
+}
+
+// memory is what records are read into.
 type memory struct {
 	raw     []byte
+	packed  []byte
 	columns []Float // of traces, as far as it has a length
+	most    int64   // of raw; 0 for maxRecord
 	dropped bool    // whether the columns of a record are not used any more when the next is read
 	derived bool    // whether the summary is derived, whatever the file states: it is read, but not kept
 	stated  Summary // what a summary that is not kept is read into
 }
 
-// again makes the memory ready for the next record.
-func (m *memory) again() {
-	if cap(m.raw) > mostKept {
-		m.raw = nil
+// again makes the memory ready for the next record. Larger parts than kept, in bytes, are
+// not used again.
+func (m *memory) again(kept int) {
+	if cap(m.raw)+cap(m.packed) > kept {
+		m.raw, m.packed = nil, nil
 	}
-	if m.columns = m.columns[:0]; cap(m.columns) > mostKept/8 {
+	if m.columns = m.columns[:0]; cap(m.columns) > kept/8 {
 		m.columns = nil
 	}
 }
@@ -181,7 +223,7 @@ func loadFile(path string, seen *seenDigest, mem *memory) (*File, error) {
 	}
 	defer f.Close()
 	if mem.dropped && readOnce(path) {
-		mem = &memory{derived: mem.derived}
+		mem = &memory{derived: mem.derived, most: mem.most}
 	}
 	return load(f, path, seen, mem)
 }
@@ -204,7 +246,7 @@ func Load(r io.Reader, name string) (*File, error) {
 
 // load takes the digest, too, for [File.Verify], unless seen is nil. Raw is in mem.
 func load(r io.Reader, name string, seen *seenDigest, mem *memory) (*File, error) {
-	raw, err := unpack(r, maxCompressed, maxRecord, mem.raw)
+	raw, packed, err := unpack(r, maxCompressed, cmp.Or(mem.most, maxRecord), mem)
 	mem.raw = raw
 	if err != nil {
 		return nil, fmt.Errorf("results: read %s: %w", name, err)
@@ -213,54 +255,59 @@ func load(r io.Reader, name string, seen *seenDigest, mem *memory) (*File, error
 	if err != nil {
 		return nil, fmt.Errorf("results: read %s: %w", name, err)
 	}
-	return &File{Name: name, Record: rec, Raw: raw, seen: seen}, nil
+	return &File{Name: name, Record: rec, Raw: raw, Packed: packed, seen: seen}, nil
 }
 
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
-// unpack returns the JSON that r holds, compressed or not, of at most the given
-// numbers of bytes, in the memory of buf if that is enough.
-func unpack(r io.Reader, maxCompressed, maxJSON int64, buf []byte) ([]byte, error) {
+// unpack returns the JSON that r holds, and what it was unpacked from if it is compressed,
+// of at most the given numbers of bytes, in mem if that is enough.
+func unpack(r io.Reader, maxCompressed, maxJSON int64, mem *memory) (raw, packed []byte, err error) {
 	var size int64
 	if f, ok := r.(fs.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			// Some files of procfs have size 0, and block whoever reads them.
 			if size = info.Size(); size == 0 {
-				return nil, errEmpty
+				return nil, nil, errEmpty
 			}
 		}
 	}
 	in := bufio.NewReader(r)
 	// A short file has no magic number; any other error shows on reading it.
 	if magic, _ := in.Peek(len(zstdMagic)); !bytes.Equal(magic, zstdMagic) {
-		return readJSON(in, size, maxJSON, buf)
+		raw, err = readJSON(in, size, maxJSON, mem.raw)
+		return raw, nil, err
 	}
-	compressed := &io.LimitedReader{R: in, N: maxCompressed + 1}
-	z, err := zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1),
+	if packed, err = readUpTo(in, size, maxCompressed, mem.packed); err != nil {
+		return nil, nil, err
+	}
+	if mem.packed = packed; int64(len(packed)) > maxCompressed {
+		return nil, nil, fmt.Errorf("larger than a compressed record may be (%d MiB)", maxCompressed>>20)
+	}
+	z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderMaxMemory(uint64(maxJSON)), zstd.WithDecoderMaxWindow(maxWindow)) // #nosec G115 -- a limit of ours
 	if err != nil {
-		return nil, fmt.Errorf("decompress: %w", err)
+		return nil, nil, fmt.Errorf("decompress: %w", err)
 	}
 	defer z.Close()
-	raw, err := readJSON(bufio.NewReader(z), 0, maxJSON, buf)
+	raw, err = readJSON(bufio.NewReader(z), 0, maxJSON, mem.raw)
 	switch {
-	case compressed.N <= 0:
-		return nil, fmt.Errorf("larger than a compressed record may be (%d MiB)", maxCompressed>>20)
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return nil, tooLarge(maxJSON)
+		return nil, nil, tooLarge(maxJSON)
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return nil, fmt.Errorf("decompress: the window is larger than %d MiB: compress it with zstd -19 or less", maxWindow>>20)
+		return nil, nil, fmt.Errorf("decompress: the window is larger than %d MiB: compress it with zstd -19 or less", maxWindow>>20)
 	case err != nil:
-		return nil, fmt.Errorf("decompress: %w", err)
+		return nil, nil, fmt.Errorf("decompress: %w", err)
 	}
-	return raw, nil
+	return raw, packed, nil
 }
 
 var errEmpty = errors.New("the file is empty")
 
-func tooLarge(most int64) error {
-	return fmt.Errorf("larger than a record may be (%d MiB)", most>>20)
-}
+// ErrLarger means that a record has more JSON than is read.
+var ErrLarger = errors.New("larger than a record may be")
+
+func tooLarge(most int64) error { return fmt.Errorf("%w (%d MiB)", ErrLarger, most>>20) }
 
 // readJSON reads what can be the JSON of a record. It looks at the first byte
 // before it takes in the rest, of which size bytes are expected.
@@ -274,14 +321,21 @@ func readJSON(in *bufio.Reader, size, most int64, buf []byte) ([]byte, error) {
 	} else if strings.IndexByte("{ \t\r\n", first[0]) < 0 {
 		return nil, fmt.Errorf("neither JSON nor zstd: it begins with byte 0x%02x", first[0])
 	}
+	raw, err := readUpTo(in, size, most, buf)
+	if err == nil && int64(len(raw)) > most {
+		err = tooLarge(most)
+	}
+	return raw, err
+}
+
+// readUpTo reads all, of which size bytes are expected, but no more than one byte above the
+// most.
+func readUpTo(in io.Reader, size, most int64, buf []byte) ([]byte, error) {
 	if n := min(size, most) + bytes.MinRead; int64(cap(buf)) < n {
 		buf = make([]byte, 0, n)
 	}
 	raw := bytes.NewBuffer(buf[:0])
-	n, err := raw.ReadFrom(io.LimitReader(in, most+1))
-	if err == nil && n > most {
-		err = tooLarge(most)
-	}
+	_, err := raw.ReadFrom(io.LimitReader(in, most+1))
 	return raw.Bytes(), err
 }
 
@@ -380,6 +434,7 @@ type member struct {
 	rank     int    // its place in the order of [compareNames]
 	index    []int  // of reflect.Value.FieldByIndex
 	optional bool   // left out when empty
+	prose    bool   // see [prose]
 	// read decodes the member where the version of the record holds something
 	// else than the field does; nil to decode into the field.
 	read func(x *text, field reflect.Value) error
@@ -414,7 +469,7 @@ func membersOf(t reflect.Type) []member {
 	}
 	slices.SortFunc(names, compareNames)
 	for i := range ms {
-		ms[i].quoted, ms[i].rank = appendString(nil, ms[i].name), slices.Index(names, ms[i].name)
+		ms[i].quoted, ms[i].rank, ms[i].prose = appendString(nil, ms[i].name), slices.Index(names, ms[i].name), slices.Contains(prose, ms[i].name)
 	}
 	memberCache.Store(t, ms)
 	return ms

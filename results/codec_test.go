@@ -610,7 +610,7 @@ func TestBombs(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := unpack(c.in, mib, 2*mib, nil)
+			_, _, err := unpack(c.in, mib, 2*mib, &memory{})
 			runtime.ReadMemStats(&after)
 			require.ErrorContains(t, err, c.want)
 			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(64*mib))

@@ -83,19 +83,25 @@ func ReadRecordingBegin(r io.Reader) (*RecordingBegin, error) {
 // from or after to, which it does not look at. A line that was not written to its end is
 // left out if it is the last. An error names the line; those of take are wrapped.
 func ScanRecording(r io.Reader, from, to time.Time, take func(*RecordingLine) error) error {
-	in := bufio.NewScanner(r)
-	in.Buffer(make([]byte, 0, 64<<10), mostRecordingLine)
-	in.Split(wholeLines)
+	in := wholeLines{in: bufio.NewReaderSize(r, 64<<10)}
 	meters := map[string]map[string]bool{}
-	n := 0
-	for in.Scan() {
-		n++
-		raw := in.Bytes()
+	for n := 1; ; n++ {
+		raw, err := in.next()
+		switch {
+		case errors.Is(err, bufio.ErrTooLong):
+			return fmt.Errorf("results: read a recording: line %d is longer than %d MiB", n, mostRecordingLine>>20)
+		case err == io.EOF && n == 1:
+			return errors.New("results: read a recording: it has no line: nothing was recorded")
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("results: read a recording: %w", err)
+		}
 		if n > 1 && elsewhen(raw, from, to) {
 			continue
 		}
 		l := new(RecordingLine)
-		err := walk(raw, func(x *text) error { return x.decode(reflect.ValueOf(l).Elem()) })
+		err = walk(raw, func(x *text) error { return x.decode(reflect.ValueOf(l).Elem()) })
 		if err == nil {
 			err = l.check(n, meters)
 		}
@@ -106,26 +112,32 @@ func ScanRecording(r io.Reader, from, to time.Time, take func(*RecordingLine) er
 			return fmt.Errorf("results: read a recording: line %d: %w", n, err)
 		}
 	}
-	switch err := in.Err(); {
-	case errors.Is(err, bufio.ErrTooLong):
-		return fmt.Errorf("results: read a recording: line %d is longer than %d MiB", n+1, mostRecordingLine>>20)
-	case err != nil:
-		return fmt.Errorf("results: read a recording: %w", err)
-	case n == 0:
-		return errors.New("results: read a recording: it has no line: nothing was recorded")
-	}
-	return nil
 }
 
-// wholeLines splits into lines and leaves out the rest behind the last line break.
-func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return i + 1, data[:i], nil
+// wholeLines reads line by line and leaves out the rest behind the last line break. It looks
+// at each byte once, also where they come one by one, as a [bufio.Scanner] does not.
+type wholeLines struct {
+	in   *bufio.Reader
+	long []byte // a line that is longer than the buffer of in
+}
+
+// next returns a line without its break, until the next call, and io.EOF behind the last.
+func (w *wholeLines) next() ([]byte, error) {
+	w.long = w.long[:0]
+	for {
+		part, err := w.in.ReadSlice('\n')
+		switch {
+		case len(w.long)+len(part) > mostRecordingLine:
+			return nil, bufio.ErrTooLong
+		case err == nil && len(w.long) == 0:
+			return part[:len(part)-1], nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return nil, err
+		}
+		if w.long = append(w.long, part...); err == nil {
+			return w.long[:len(w.long)-1], nil
+		}
 	}
-	if atEOF {
-		return len(data), nil, nil
-	}
-	return 0, nil, nil
 }
 
 // elsewhen reports whether a line is a reading outside of a time, as [RecordingLine.AppendTo]

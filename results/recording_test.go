@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -59,6 +60,22 @@ func TestRecordingRoundTrip(t *testing.T) {
 	got, err = scan(append(raw, `{"at":"2026-11-30T12:00:06Z","me`...), recorded, recorded.Add(time.Hour))
 	require.NoError(t, err, "the last line is being written")
 	require.Equal(t, want, got[2:])
+}
+
+// A line of the greatest length that comes byte by byte is read in a time that grows with
+// its length, not with the square of it, which would be hours; one that is longer is refused.
+func TestRecordingByteByByte(t *testing.T) {
+	long := RecordingLine{At: recorded, Meter: "pdu", Error: strings.Repeat("x", mostRecordingLine-100)}
+	got := 0
+	err := ScanRecording(iotest.OneByteReader(bytes.NewReader(tape(t, long, reading(1, 300)))), recorded, recorded.Add(time.Hour), func(l *RecordingLine) error {
+		got += len(l.Error)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, mostRecordingLine-100, got)
+	long.Error += strings.Repeat("x", 100)
+	_, err = scan(tape(t, long), recorded, recorded.Add(time.Hour))
+	require.ErrorContains(t, err, "line 3 is longer than 4 MiB")
 }
 
 // What is no recording, or says what no meter can, is refused with the line.

@@ -93,7 +93,7 @@ func nextFleet(cmd *cobra.Command, what, dir string) string {
 // keeper commits records to a store.
 func keeper(st *store.Store) fleet.Keep {
 	return func(f *results.File) error {
-		_, err := st.Take(f, strings.HasSuffix(f.Name, ".zst"))
+		_, err := st.Take(f)
 		switch {
 		case errors.Is(err, store.ErrKept):
 			return nil

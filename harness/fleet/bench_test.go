@@ -36,7 +36,7 @@ func BenchmarkGrowth(b *testing.B) {
 func growth(b *testing.B, nodes int) {
 	st, err := store.Open(b.TempDir())
 	require.NoError(b, err)
-	keep := func(f *results.File) error { _, err := st.Take(f, false); return err }
+	keep := func(f *results.File) error { _, err := st.Take(f); return err }
 	e := fleettest.New(nodes, func(string, int) fleettest.Job { return fleettest.Job{Write: metered} })
 	began, cpu := time.Now(), processor()
 	ctx, cancel := context.WithCancel(b.Context())

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,8 @@ const (
 	mostFiles = 1000      // in its directory, of any kind
 	mostPlain = 256 << 20 // bytes of a record in JSON: what results.Load reads
 	mostZstd  = 64 << 20  // bytes of a compressed one
-	mostBytes = mostPlain // of JSON that is in memory at a time, all collectors together
+	mostBytes = mostPlain // of files and their JSON that are in memory at a time, all collectors together
+	mostWork  = 64        // records that are judged at a time
 	slack     = 1.0       // s, by which clocks may contradict each other unsaid
 	aMonth    = len("2006-01")
 )
@@ -147,8 +149,11 @@ func (l *left) complete(before map[int]string, sessions int) bool {
 	return len(all) == sessions
 }
 
+// reader is what one goroutine after the other reads records with.
+func reader() *results.Reader { return &results.Reader{Kept: 1 << 20} }
+
 // look judges what an attempt left and was not judged before.
-func (c *collector) look(ctx context.Context, job Job, since time.Time, judged map[string]bool) (out left) {
+func (c *collector) look(ctx context.Context, in *results.Reader, job Job, since time.Time, judged map[string]bool) (out left) {
 	root, err := os.OpenRoot(job.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return out
@@ -182,7 +187,7 @@ func (c *collector) look(ctx context.Context, job Job, since time.Time, judged m
 			continue
 		}
 		f := finding{file: name}
-		c.judge(ctx, &f, &want, func(results.Fleet) time.Time { return since }, func() (*os.File, error) { return openIn(root, name) })
+		c.judge(ctx, in, &f, &want, func(results.Fleet) time.Time { return since }, func() (*os.File, error) { return openIn(root, name) })
 		if out.unkept = f.unkept; ctx.Err() != nil || out.unkept != nil { // it was not judged to the end
 			return out
 		}
@@ -263,7 +268,7 @@ func openIn(root *os.Root, name string) (*os.File, error) {
 
 // judge reads a record, verifies it and commits it. want is what its attempt was asked
 // for; nil takes the record's own word for the attempt. since is when it was submitted.
-func (c *collector) judge(ctx context.Context, f *finding, want *results.Fleet, since func(results.Fleet) time.Time, open func() (*os.File, error)) {
+func (c *collector) judge(ctx context.Context, with *results.Reader, f *finding, want *results.Fleet, since func(results.Fleet) time.Time, open func() (*os.File, error)) {
 	f.err = func() error {
 		in, err := open()
 		if err != nil {
@@ -274,16 +279,15 @@ func (c *collector) judge(ctx context.Context, f *finding, want *results.Fleet, 
 		if err != nil {
 			return err
 		}
-		most, takes := int64(mostPlain), max(1, info.Size())
+		most := int64(mostPlain)
 		if strings.HasSuffix(f.file, ".zst") {
-			most, takes = mostZstd, mostBytes // it may unpack to the most
+			most = mostZstd
 		}
 		if info.Size() > most {
 			return fmt.Errorf("%d bytes: a record has at most %d MiB", info.Size(), most>>20)
 		}
-		c.memory.take(takes)
-		defer c.memory.give(takes)
-		file, err := results.Load(in, f.file)
+		file, done, err := c.load(with, in, f.file, info.Size())
+		defer done()
 		if err != nil {
 			return err
 		}
@@ -299,6 +303,30 @@ func (c *collector) judge(ctx context.Context, f *finding, want *results.Fleet, 
 		}
 		return nil
 	}()
+}
+
+// load reads a record once there is memory for it: for what a compressed one says that it
+// unpacks to, and if that is not true, for the most. done gives the memory back.
+func (c *collector) load(with *results.Reader, in *os.File, name string, size int64) (file *results.File, done func(), err error) {
+	head := make([]byte, 32)
+	n, err := in.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return nil, func() {}, err
+	}
+	json, says := results.Unpacked(head[:n], size)
+	for {
+		with.Most = max(1, json)
+		takes := min(with.Most+size, mostBytes)
+		c.memory.take(takes)
+		if file, err = with.Load(in, name); !says || !errors.Is(err, results.ErrLarger) {
+			return file, func() { c.memory.give(takes) }, err
+		}
+		c.memory.give(takes)
+		json, says = mostPlain, false
+		if _, err := in.Seek(0, io.SeekStart); err != nil {
+			return nil, func() {}, err
+		}
+	}
 }
 
 // verify is an error unless a record is sound, finished, and that of the node and the
@@ -468,33 +496,32 @@ type Collected struct {
 // taken twice.
 func (f *Fleet) Collect(ctx context.Context, keep Keep, files ...string) (sum Collected, err error) {
 	c := newCollector(f.roster, &f.state, keep)
-	type work struct {
-		a     *attempt
-		files left
-	}
 	var todo []*work
 	for _, n := range f.nodes {
 		for _, a := range n.attempts {
-			todo = append(todo, &work{a: a})
+			todo = append(todo, &work{a: a, job: f.job(a), since: a.Start, judged: maps.Clone(a.files), done: make(chan struct{})})
 		}
 	}
-	// In parts, so that what was taken is in the journal soon.
-	for part := range slices.Chunk(todo, 512) {
-		each(part, func(w *work) {
-			w.files = c.look(ctx, f.job(w.a), w.a.Start, w.a.files)
-		})
-		for _, w := range part {
-			if err := w.files.err; err != nil {
-				sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("node %s, attempt %d: %v", w.a.node.Name, w.a.Number, err)})
-			}
-			sum.add(w.files.found)
-			if err := cmp.Or(f.take(w.a, w.files.found, w.files.note), w.files.unkept); err != nil {
+	look, stop := context.WithCancel(ctx)
+	wait := c.each(look, todo)
+	defer func() { stop(); wait() }()
+	for i, w := range todo {
+		<-w.done
+		if err := w.found.err; err != nil {
+			sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("node %s, attempt %d: %v", w.a.node.Name, w.a.Number, err)})
+		}
+		sum.add(w.found.found)
+		if err := cmp.Or(f.take(w.a, w.found.found, w.found.note), w.found.unkept); err != nil {
+			return sum, err
+		}
+		if i%512 == 511 || i == len(todo)-1 { // what was taken is in the journal soon
+			if err := f.journal.file.Sync(); err != nil {
 				return sum, err
 			}
 		}
-		if err := cmp.Or(f.journal.file.Sync(), ctx.Err()); err != nil {
-			return sum, err
-		}
+	}
+	if ctx.Err() != nil {
+		return sum, ctx.Err()
 	}
 	hand, err := byHand(files)
 	if err != nil {
@@ -521,7 +548,7 @@ func (f *Fleet) takeByHand(ctx context.Context, c *collector, name string, sum *
 		}
 		return f.roster.Start
 	}
-	c.judge(ctx, &x, nil, since, func() (*os.File, error) { return results.OpenFile(name) })
+	c.judge(ctx, reader(), &x, nil, since, func() (*os.File, error) { return results.OpenFile(name) })
 	if err := cmp.Or(ctx.Err(), x.unkept); err != nil {
 		return err
 	}
@@ -550,22 +577,34 @@ func (c *Collected) add(found []finding) {
 	}
 }
 
-// each calls do with every item, on all processors.
-func each[T any](items []T, do func(T)) {
+// work is one attempt that is looked at again.
+type work struct {
+	a      *attempt // not for the worker: the journal changes it meanwhile
+	job    Job
+	since  time.Time
+	judged map[string]bool
+	found  left
+	done   chan struct{} // closed once found is known
+}
+
+// each looks at all attempts in their order, on all processors, and returns at once. wait
+// returns when none is looked at any more.
+func (c *collector) each(ctx context.Context, todo []*work) (wait func()) {
 	var workers sync.WaitGroup
-	next := make(chan T)
-	for range min(len(items), 16*runtime.GOMAXPROCS(0)) { // they wait for the disk, which writes for many at once
+	var next atomic.Int64
+	for range min(len(todo), 16*runtime.GOMAXPROCS(0), mostWork) { // they wait for the disk, which writes for many at once
 		workers.Go(func() {
-			for item := range next {
-				do(item)
+			in := reader()
+			for i := next.Add(1) - 1; i < int64(len(todo)); i = next.Add(1) - 1 {
+				w := todo[i]
+				if ctx.Err() == nil {
+					w.found = c.look(ctx, in, w.job, w.since, w.judged)
+				}
+				close(w.done)
 			}
 		})
 	}
-	for _, item := range items {
-		next <- item
-	}
-	close(next)
-	workers.Wait()
+	return workers.Wait
 }
 
 // byHand lists the files that were named, and those in the directories that were.

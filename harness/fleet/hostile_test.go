@@ -76,6 +76,16 @@ func TestHostileNodes(t *testing.T) {
 		{"depth", "read", raw(strings.Repeat(`{"a":[`, 100_000))},
 		{"no JSON", "neither JSON nor zstd", raw("\x1b]0;owned\x07 record")},
 		{"nothing", "empty", raw("")},
+		{"a bomb that calls itself small", "larger than a record may be (256 MiB)", func(job fleet.Job, rec *results.Record) error {
+			// The first frame states its size. The second, of RFC 8878, does not: it repeats
+			// a space 2^17 times a block, 2^28 times in all.
+			text := append(results.Compress([]byte("{")), 0x28, 0xb5, 0x2f, 0xfd, 0, 7<<3)
+			for range 1<<11 - 1 {
+				text = append(text, 0x02, 0x00, 0x10, ' ')
+			}
+			text = append(text, 0x03, 0x00, 0x10, ' ')
+			return os.WriteFile(filepath.Join(job.Dir, rec.ID+".json"), text, 0o600)
+		}},
 		{"escape sequences", "it claims to be of the node \"\\x1b[2J", changed(func(r *results.Record) { r.Plan.Fleet.Node = "\x1b[2J\x1b]0;owned\x07" })},
 		{"a link", "it is a link, not a file", func(job fleet.Job, rec *results.Record) error {
 			return os.Symlink(secret, filepath.Join(job.Dir, rec.ID+".json"))

@@ -58,7 +58,7 @@ type run struct {
 	looked    chan looked
 	cancelled chan cancelled
 	working   int // goroutines that look or cancel
-	places    chan struct{}
+	places    chan *results.Reader
 	failures  int       // of the engine, in a row
 	busy      int       // submissions in a row that the engine did not take, though it may later
 	most      int       // jobs that are submitted next, after it took one no more; 0 for all
@@ -138,7 +138,10 @@ type cancelled struct {
 // failed, refused, lost or absent. It returns how many jobs it submitted. Interrupted by
 // ctx it returns [ErrLeft] if jobs are in flight.
 func (f *Fleet) Run(ctx context.Context, o Options) (submitted int, err error) {
-	r := &run{Fleet: f, Options: o, collect: newCollector(f.roster, &f.state, o.Keep), queued: map[*node]bool{}, looked: make(chan looked), cancelled: make(chan cancelled), places: make(chan struct{}, mostJudged)}
+	r := &run{Fleet: f, Options: o, collect: newCollector(f.roster, &f.state, o.Keep), queued: map[*node]bool{}, looked: make(chan looked), cancelled: make(chan cancelled), places: make(chan *results.Reader, mostJudged)}
+	for range mostJudged {
+		r.places <- reader()
+	}
 	look, stop := context.WithCancel(ctx)
 	defer func() { err = errors.Join(err, f.journal.file.Sync()) }()
 	defer func() { // whoever looks or cancels is waited for
@@ -736,9 +739,9 @@ func (r *run) look(ctx context.Context, a *attempt) {
 			if t.fetch { // it waits for a node, in a bound of the engine's
 				sent = r.Engine.Fetch(ctx, t.job)
 			}
-			r.places <- struct{}{}
-			files := r.collect.look(ctx, t.job, t.since, t.files)
-			<-r.places
+			in := <-r.places
+			files := r.collect.look(ctx, in, t.job, t.since, t.files)
+			r.places <- in
 			no := Refusal{}
 			refused := errors.As(sent, &no)
 			if refused {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -92,7 +91,6 @@ func (s *Store) Amend(a Amendment) (Amendment, string, error) {
 	tmp, err := write(dir, append(raw, '\n'))
 	if err == nil {
 		err = errors.Join(publish(tmp, path), syncDir(dir))
-		os.Remove(tmp) // #nosec G104 -- it has another name now, or is of no use
 	}
 	if err != nil {
 		return a, "", wrap("write", path, err)

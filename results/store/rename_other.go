@@ -2,5 +2,7 @@
 
 package store
 
+import "errors"
+
 // renameNew has no way to rename without replacing here.
-func renameNew(_, _ string, linkErr error) error { return linkErr }
+var renameNew = func(_, _ string) error { return errors.ErrUnsupported }

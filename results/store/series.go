@@ -225,7 +225,7 @@ func (x *Index) Find(ctx context.Context, prefix string) (Header, error) {
 // the whole record is excluded.
 func (x *Index) Read(ctx context.Context, h Header) (*results.Record, error) {
 	as := slices.DeleteFunc(slices.Clone(x.amendments), func(a Amendment) bool { return a.Exclude != h.ID })
-	rec, excluded, err := believe(ctx, h.Path, as)
+	rec, excluded, err := believe(ctx, &results.Reader{Derived: true}, h.Path, as)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("store: %s: %w: do not use it", h.Path, err)

@@ -260,24 +260,26 @@ func (d *Draft) commit(rec *results.Record) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if d.compress {
+		raw = results.Compress(raw)
+	}
 	return d.commitFile(raw)
 }
 
-// commitFile is commit for the file of a record.
+// commitFile is commit for the file of a record, compressed or not.
 func (d *Draft) commitFile(raw []byte) (path string, err error) {
 	if err := d.unfinished(); err != nil {
 		return "", err
 	}
 	path = d.base + plain
 	if d.compress {
-		path, raw = d.base+packed, results.Compress(raw)
+		path = d.base + packed
 	}
 	tmp, err := write(filepath.Dir(path), raw)
 	if err != nil {
 		return "", d.keeps(wrap("write", path, err))
 	}
 	if err := publish(tmp, path); err != nil {
-		os.Remove(tmp) // #nosec G104 -- the error that counts is returned, and sweep removes it later
 		if errors.Is(err, fs.ErrExist) {
 			return "", taken(path)
 		}
@@ -290,27 +292,29 @@ func (d *Draft) commitFile(raw []byte) (path string, err error) {
 	step("sync directory")
 	// From here on the record is safe; only old files are left to remove.
 	defer func() { release(d.held); d.held = nil }()
-	for _, old := range []string{tmp, d.base + partial} {
-		if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return path, wrap("remove", old, err)
-		}
-		step("remove")
+	if err := os.Remove(d.base + partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return path, wrap("remove", d.base+partial, err)
 	}
+	step("remove")
 	return path, nil
 }
 
-// Take commits a finished record of another store as it is, byte by byte, compressed if
-// compressed is true. The caller has verified it. Records that are taken at the same time
-// share syncs of their directory. The error wraps [ErrKept] if the same
-// record is here already, and [fs.ErrExist] if another is here by its identifier.
-func (s *Store) Take(f *results.File, compressed bool) (path string, err error) {
+// Take commits a finished record of another store as it is, byte by byte, compressed or not.
+// The caller has verified it. Records that are taken at the same time share syncs of their
+// directory. The error wraps [ErrKept] if the same record is here already, and [fs.ErrExist]
+// if another is here by its identifier.
+func (s *Store) Take(f *results.File) (path string, err error) {
 	rec := f.Record
 	if rec.State == results.Running {
 		return "", fmt.Errorf("store: take %s: its session has not ended", rec.ID)
 	}
-	d, err := s.draft(rec.ID, timeOf(rec.ID), compressed) // by its identifier it has one place
+	raw := f.Raw
+	if f.Packed != nil {
+		raw = f.Packed
+	}
+	d, err := s.draft(rec.ID, timeOf(rec.ID), f.Packed != nil) // by its identifier it has one place
 	if err == nil {
-		path, err = d.commitFile(f.Raw)
+		path, err = d.commitFile(raw)
 	}
 	if !errors.Is(err, fs.ErrExist) {
 		return path, err
@@ -434,15 +438,22 @@ func write(dir string, data []byte) (name string, err error) {
 // there.
 var step = func(string) {}
 
-// publish gives the file tmp the name path, which must be free.
+// publish gives the file tmp the name path, which must be free, in place of its own. If
+// that fails, tmp is removed.
 func publish(tmp, path string) error {
-	err := os.Link(tmp, path)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
+	err := renameNew(tmp, path)
+	if err == nil {
+		return nil
 	}
-	// Some file systems (FAT, some network and container mounts) have no hard
-	// links.
-	return renameNew(tmp, path, err)
+	if !errors.Is(err, fs.ErrExist) { // NFS cannot rename without replacing, FAT has no hard links
+		if bad := os.Link(tmp, path); bad == nil || errors.Is(bad, fs.ErrExist) {
+			err = bad
+		} else {
+			err = fmt.Errorf("%w; link: %w", err, bad)
+		}
+	}
+	os.Remove(tmp) // #nosec G104 -- the error that counts is returned, and sweep removes it later
+	return err
 }
 
 // syncDir makes the names in a directory durable. Some file systems cannot do that

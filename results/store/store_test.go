@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/oklog/ulid/v2"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -145,23 +145,33 @@ func TestOneOfManyCommits(t *testing.T) {
 	require.Len(t, files(t, dir), 1)
 }
 
-func TestPublishWithoutHardLinks(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("only Linux has a rename that does not replace")
+// TestPublish: by a rename where there is one that does not replace, else by a hard link.
+func TestPublish(t *testing.T) {
+	dir, rename := t.TempDir(), renameNew
+	defer func() { renameNew = rename }()
+	for _, c := range []struct {
+		name   string
+		rename func(string, string) error
+	}{
+		{"rename", rename},
+		{"link", func(string, string) error { return errors.ErrUnsupported }},
+	} {
+		renameNew = c.rename
+		tmp, path := filepath.Join(dir, "tmp"), filepath.Join(dir, c.name)
+		for _, text := range []string{"1", "2"} {
+			require.NoError(t, os.WriteFile(tmp, []byte(text), 0o644))
+			if err := publish(tmp, path); text == "1" {
+				require.NoError(t, err, c.name)
+			} else {
+				require.ErrorIs(t, err, fs.ErrExist, c.name)
+			}
+			require.NoFileExists(t, tmp, c.name)
+		}
+		got, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, "1", string(got), c.name)
+		require.ErrorIs(t, publish(tmp, filepath.Join(dir, "free")), fs.ErrNotExist, c.name)
 	}
-	dir := t.TempDir()
-	tmp, path := filepath.Join(dir, "tmp"), filepath.Join(dir, "final")
-	noLinks := errors.New("operation not supported")
-	require.NoError(t, os.WriteFile(tmp, []byte("1"), 0o644))
-	require.NoError(t, renameNew(tmp, path, noLinks))
-	require.NoFileExists(t, tmp)
-
-	require.NoError(t, os.WriteFile(tmp, []byte("2"), 0o644))
-	require.ErrorIs(t, renameNew(tmp, path, noLinks), fs.ErrExist)
-	got, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, "1", string(got))
-	require.ErrorIs(t, renameNew(filepath.Join(dir, "gone"), filepath.Join(dir, "free"), noLinks), noLinks)
 }
 
 func TestCreateRefusesNames(t *testing.T) {
@@ -494,5 +504,40 @@ func TestFinish(t *testing.T) {
 		_, ok, err = s.finish(e, end)
 		require.NoError(t, err)
 		require.False(t, ok)
+	}
+}
+
+// TestTake: a record comes into the store as it is, byte by byte, compressed or not, and once.
+func TestTake(t *testing.T) {
+	ended := func(n int) []byte {
+		rec := version(n)
+		rec.State = results.Complete
+		raw, err := results.Seal(rec)
+		require.NoError(t, err)
+		return raw
+	}
+	raw := ended(1)
+	loose, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	require.NoError(t, err)
+	file := func(text []byte) *results.File {
+		f, err := results.Load(bytes.NewReader(text), "sent")
+		require.NoError(t, err)
+		return f
+	}
+	for suffix, sent := range map[string][]byte{plain: raw, packed: loose.EncodeAll(raw, nil)} {
+		s, dir := open(t)
+		path, err := s.Take(file(sent))
+		require.NoError(t, err)
+		require.True(t, strings.HasSuffix(path, id+suffix), path)
+		got, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, sent, got)
+		for _, again := range [][]byte{raw, sent, results.Compress(raw)} {
+			_, err = s.Take(file(again))
+			require.ErrorIs(t, err, ErrKept)
+		}
+		_, err = s.Take(file(ended(2)))
+		require.ErrorIs(t, err, fs.ErrExist)
+		require.Len(t, files(t, dir), 1)
 	}
 }

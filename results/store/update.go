@@ -315,9 +315,9 @@ type read struct {
 }
 
 // load reads a record for the index; ok is false if it is no longer there.
-func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
+func load(ctx context.Context, in *results.Reader, e Entry, as []Amendment) (r read, ok bool) {
 	r = read{entry: e, header: Header{ID: e.ID, Start: timeOf(e.ID), State: unreadable, Amended: stamp(as)}}
-	rec, excluded, err := believe(ctx, e.Path, as)
+	rec, excluded, err := believe(ctx, in, e.Path, as)
 	if errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
 		return r, false
 	}
@@ -362,8 +362,8 @@ func load(ctx context.Context, e Entry, as []Amendment) (r read, ok bool) {
 
 // believe reads a record, verifies it and removes the runs that amendments exclude.
 // Its summary is recomputed from its traces; the one in the file is not trusted.
-func believe(ctx context.Context, path string, as []Amendment) (rec *results.Record, excluded string, err error) {
-	f, err := results.LoadFile(path)
+func believe(ctx context.Context, in *results.Reader, path string, as []Amendment) (rec *results.Record, excluded string, err error) {
+	f, err := in.LoadFile(path)
 	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return nil, "", err
 	}
@@ -396,9 +396,12 @@ func (x *Index) write(ctx context.Context, fresh []Entry, gone []string, amendme
 	var wg sync.WaitGroup
 	for range min(len(fresh), runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
+			in := &results.Reader{Derived: true}
 			for i := next.Add(1) - 1; i < int64(len(fresh)) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				if r, ok := load(ctx, fresh[i], amendments[fresh[i].ID]); ok {
-					if x.wanted == "" || !strings.HasPrefix(fresh[i].ID, x.wanted) {
+				if r, ok := load(ctx, in, fresh[i], amendments[fresh[i].ID]); ok {
+					if x.wanted != "" && strings.HasPrefix(fresh[i].ID, x.wanted) {
+						in = &results.Reader{Derived: true} // its memory is that of the record
+					} else {
 						r.whole = nil // many summaries fit into memory, few records do
 					}
 					select {

@@ -58,6 +58,6 @@ func TestInterruptedLoad(t *testing.T) {
 	entries, err := List(s.dir)
 	require.NoError(t, err)
 	require.Equal(t, paths[0], entries[0].Path)
-	_, ok := load(ctx, entries[0], nil)
+	_, ok := load(ctx, &results.Reader{}, entries[0], nil)
 	require.False(t, ok)
 }
