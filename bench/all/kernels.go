@@ -1,7 +1,6 @@
 package all
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,6 +118,7 @@ func Kernels(ctx context.Context, on device.Device, force map[string]string, nam
 // milliseconds at a time: beside busy neighbours few stretches are interrupted.
 const (
 	passes  = 16
+	again   = 2 * passes // of a row that is not the first in rank and was faster, and of those before it
 	pass    = time.Millisecond
 	stretch = pass / 10
 	long    = time.Second // for a pass of a GPU's row, which only an interpreter needs; on a CPU the process was stopped
@@ -134,7 +134,7 @@ const whyFastest = "the fastest of a short trial on one thread, or the first in 
 // choose checks every supported row of a table against known answers, times
 // those that pass, best of alternated passes, and chooses the first in rank of those
 // about as fast as the fastest, or of all where rank decides, or the row named by
-// force. It fails with
+// force. A row is preferred to those of better rank only if it wins twice. It fails with
 // [bench.ErrUsage] if force is unknown or not supported by the device, and if no
 // row gives right answers.
 func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel, error) {
@@ -157,26 +157,28 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 		}
 		k.Impls = append(k.Impls, im)
 	}
-	slow := make([]bool, len(t.Rows)) // so long was a pass that it is the only one
-	measure := func(among func(im results.Impl) bool) error {
+	slow := make([]bool, len(t.Rows)) // so long was a pass that it is enough
+	race := func(passes int, among func(i int) bool) error {
 		for range passes {
 			for i, r := range t.Rows {
-				if im := &k.Impls[i]; im.Check == "ok" && !slow[i] && among(*im) {
-					if err := ctx.Err(); err != nil {
-						return err
-					}
-					began := time.Now()
-					im.Rate = faster(im.Rate, r.Work)
-					if r.Peak != nil {
-						im.Peak = faster(im.Peak, r.Peak)
-					}
-					slow[i] = t.Processor && time.Since(began) > long
+				im := &k.Impls[i]
+				if im.Check != "ok" || slow[i] || !among(i) {
+					continue
 				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				began := time.Now()
+				im.Rate = faster(im.Rate, r.Work)
+				if r.Peak != nil {
+					im.Peak = faster(im.Peak, r.Peak)
+				}
+				slow[i] = t.Processor && time.Since(began) > long
 			}
 		}
 		return nil
 	}
-	if err := measure(func(results.Impl) bool { return true }); err != nil {
+	if err := race(passes, func(int) bool { return true }); err != nil {
 		return k, err
 	}
 	right := slices.DeleteFunc(slices.Clone(k.Impls), func(im results.Impl) bool { return im.Check != "ok" })
@@ -195,11 +197,34 @@ func choose(ctx context.Context, t kernels.Trial, force string) (results.Kernel,
 	case len(t.Rows) == 1:
 		k.Chosen, k.Why = right[0].Name, "the only one for this device"
 	default:
-		fastest := slices.MaxFunc(right, func(a, b results.Impl) int { return cmp.Compare(a.Rate, b.Rate) }).Rate
-		near := slices.IndexFunc(right, func(im results.Impl) bool { return im.Rate >= (1-within)*fastest })
-		k.Chosen, k.Why = right[near].Name, whyFastest
+		first := slices.IndexFunc(k.Impls, func(im results.Impl) bool { return im.Check == "ok" })
+		pick := chosen(k.Impls)
+		if pick != first { // unless those before it were disturbed all the time
+			among := func(i int) bool { return first <= i && i <= pick && !slow[i] }
+			for i := range k.Impls {
+				if among(i) {
+					k.Impls[i].Rate = results.Absent()
+				}
+			}
+			if err := race(again, among); err != nil {
+				return k, err
+			}
+			pick = chosen(k.Impls)
+		}
+		k.Chosen, k.Why = k.Impls[pick].Name, whyFastest
 	}
 	return k, nil
+}
+
+// chosen is the first in rank of the rows that are about as fast as the fastest.
+func chosen(impls []results.Impl) int {
+	fastest := results.Float(0)
+	for _, im := range impls {
+		if im.Rate > fastest { // false of a row that was not timed
+			fastest = im.Rate
+		}
+	}
+	return slices.IndexFunc(impls, func(im results.Impl) bool { return im.Rate >= (1-within)*fastest })
 }
 
 // faster returns the rate of work in the best stretch of a pass, or the best so far if

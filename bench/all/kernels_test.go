@@ -114,6 +114,33 @@ func TestChooseBesideNeighbours(t *testing.T) {
 	}
 }
 
+// The first in rank is disturbed as long as the first passes last, and chosen all the same;
+// a row that is truly faster is chosen, too.
+func TestChooseAfterADisturbance(t *testing.T) {
+	for want, disturbed := range map[string]time.Duration{"first": 50 * time.Millisecond, "second": time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			row := func(name string, took func() time.Duration) kernels.Candidate {
+				return kernels.Candidate{Name: name, Supported: true, Check: func() error { return nil }, Library: func() string { return "" },
+					Work: func() float64 { time.Sleep(took()); return 1 }}
+			}
+			k, err := choose(t.Context(), kernels.Trial{Kernel: "sums", Unit: "FLOP", Rows: []kernels.Candidate{
+				row("first", func() time.Duration {
+					if time.Since(began) < disturbed {
+						return 200 * time.Microsecond
+					}
+					return 90 * time.Microsecond
+				}),
+				row("second", func() time.Duration { return 120 * time.Microsecond }),
+				row("third", func() time.Duration { return time.Millisecond }),
+			}}, "")
+			require.NoError(t, err)
+			require.Equal(t, want, k.Chosen)
+			require.Greater(t, k.Impls[slices.IndexFunc(k.Impls, func(im results.Impl) bool { return im.Name == want })].Rate, k.Impls[2].Rate)
+		})
+	}
+}
+
 // A process may be stopped for longer than an interpreter takes: a row of the CPU is timed
 // again all the same.
 func TestChooseAfterAStop(t *testing.T) {
