@@ -115,6 +115,9 @@ var ErrAway = errors.New("the node does not answer")
 
 // Unconfirmed is an error of Cancel that another try would meet again: nodes that run some
 // of the jobs do not answer. The jobs may go on; all others are ended.
-type Unconfirmed struct{ Reason string }
+type Unconfirmed struct {
+	Reason string
+	Jobs   []string // that may go on; nil if it is not known which
+}
 
 func (u Unconfirmed) Error() string { return u.Reason }

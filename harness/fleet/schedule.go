@@ -873,7 +873,8 @@ func (r *run) progress() Progress {
 }
 
 // Cancel ends the jobs in flight and returns how many there were. They do not count as
-// attempts, so that the measurement can be resumed.
+// attempts, so that the measurement can be resumed. Those of nodes that do not answer stay
+// in flight where the engine names them: Cancel can be called again.
 func (f *Fleet) Cancel(ctx context.Context, e Engine) (int, error) {
 	if len(f.flight) == 0 {
 		return 0, nil
@@ -901,8 +902,14 @@ func (f *Fleet) Cancel(ctx context.Context, e Engine) (int, error) {
 	if len(names) > 0 {
 		if err = e.Cancel(ctx, names); err != nil {
 			err = fmt.Errorf("fleet: cancel %s: %w", results.Plural(len(names), "job"), err)
-			if but := (Unconfirmed{}); !errors.As(err, &but) {
+			but := Unconfirmed{}
+			if !errors.As(err, &but) {
 				return 0, err
+			}
+			if len(but.Jobs) > 0 {
+				slices.Sort(but.Jobs)
+				entries = slices.DeleteFunc(entries, func(x Entry) bool { _, goesOn := slices.BinarySearch(but.Jobs, x.Job); return goesOn })
+				err = fmt.Errorf("%w: %s still in flight, which another cancel tries again", err, results.Plural(len(but.Jobs), "job"))
 			}
 		}
 	}

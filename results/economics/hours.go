@@ -121,7 +121,7 @@ func ParseHours(r io.Reader) (*Hours, error) {
 		if err != nil {
 			return nil, lineError(in, "time %.60q: write 2026-01-31T14:00:00+01:00, or Z for UTC: local times without an offset are ambiguous when clocks change", rec[0])
 		}
-		v, err := in.number(rec[1])
+		v, err := typed(in, rec[1])
 		if err != nil {
 			return nil, lineError(in, "price %.60q: %w", rec[1], err)
 		}

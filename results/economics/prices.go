@@ -243,7 +243,7 @@ func Parse(r io.Reader, on time.Time) (*Prices, error) {
 			wrong = append(wrong, lineError(in, "%s: %d fields, the header has %d: quote a field that holds a comma", results.Line(rec[0], mostQuoted), len(rec), len(head)))
 			continue
 		}
-		x, err := parseRow(rec, on, in.number)
+		x, err := parseRow(rec, on, func(s string) (float64, error) { return typed(in, s) })
 		x.Line = line
 		if err == nil && lines[x.Key] != 0 {
 			err = fmt.Errorf("duplicate of line %d: keep one of the two", lines[x.Key])
@@ -381,76 +381,18 @@ func nearest(name string) string {
 	return "did you mean " + strings.Join(near, ", ")
 }
 
-// sheetReader reads CSV as spreadsheets write it: in UTF-8 or UTF-16 with a byte order
-// mark or without, parted by commas, or by semicolons or tabs where a comma is in
-// numbers, and padded to the columns of the longest line.
-type sheetReader struct {
-	*csv.Reader
-	columns int // of the header; 0 before it
-}
-
-// open reads r, at most limit bytes, as CSV.
-func open(r io.Reader, limit int64) (*sheetReader, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+// open reads r, at most limit bytes, as a table.
+func open(r io.Reader, limit int64) (*results.CSV, error) {
+	in, err := results.OpenCSV(r, limit)
 	if err != nil {
-		return nil, fmt.Errorf("prices: %w", err)
+		return nil, fmt.Errorf("prices: %w: is it a price file?", err)
 	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("prices: the file is larger than %d bytes: is it a price file?", limit)
-	}
-	text := results.Decoded(b)
-	in := csv.NewReader(strings.NewReader(text))
-	in.Comma = comma(text)
-	in.Comment = '#'
-	in.FieldsPerRecord = -1
-	in.TrimLeadingSpace = in.Comma != '\t'
-	return &sheetReader{Reader: in}, nil
+	return in, nil
 }
 
-// comma is what parts the fields of a file, by its header: the first line that is no
-// comment.
-func comma(text string) rune {
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		for _, c := range ",;\t" {
-			if strings.ContainsRune(line, c) {
-				return c
-			}
-		}
-		break
-	}
-	return ','
-}
-
-// Read returns the next line that has something in it, without what nobody sees at the
-// ends of fields.
-func (in *sheetReader) Read() ([]string, error) {
-	for {
-		rec, err := in.Reader.Read()
-		if err != nil {
-			return rec, err
-		}
-		for i := range rec {
-			rec[i] = strings.TrimFunc(rec[i], func(r rune) bool { return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) })
-		}
-		for len(rec) > max(1, in.columns) && rec[len(rec)-1] == "" {
-			rec = rec[:len(rec)-1]
-		}
-		switch {
-		case len(rec) == 1 && rec[0] == "" || !slices.ContainsFunc(rec, func(f string) bool { return f != "" }):
-			continue
-		case in.columns == 0:
-			in.columns = len(rec)
-		}
-		return rec, nil
-	}
-}
-
-// number reads a plain decimal number, not hex, inf or 1,000. Where fields are not parted
+// typed reads a plain decimal number, not hex, inf or 1,000. Where fields are not parted
 // by commas, one may stand before the fraction, unless it could part thousands.
-func (in *sheetReader) number(s string) (float64, error) {
+func typed(in *results.CSV, s string) (float64, error) {
 	if whole, part, ok := strings.Cut(s, ","); ok && in.Comma != ',' && !strings.ContainsAny(part, ",.") && !strings.Contains(whole, ".") {
 		if len(part) == 3 && strings.Trim(whole, "+-0") != "" {
 			return 0, errors.New("the comma could be before a fraction or part thousands: write a point for the fraction, and nothing between thousands")
@@ -468,7 +410,7 @@ func plain(v float64) string {
 	return strconv.FormatFloat(v, 'f', -1, 64)
 }
 
-func lineError(in *sheetReader, format string, args ...any) error {
+func lineError(in *results.CSV, format string, args ...any) error {
 	line, _ := in.FieldPos(0)
 	return fmt.Errorf("prices: line %d: "+format, append([]any{line}, args...)...)
 }

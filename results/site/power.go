@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -39,13 +38,16 @@ func (f PowerFeed) of() string {
 	return "node " + f.Node
 }
 
-const mostMapLines = 1_000_000
+const (
+	mostMapLines = 1_000_000
+	mostMap      = 256 << 20 // bytes
+)
 
 // rackPrefix marks a rack in the column node of the map, as it does in a list of hosts.
 const rackPrefix = "rack="
 
-// ReadPowerMap reads the map of meters: CSV with a header and the columns node, meter and,
-// if need be, channel. rack=NAME in the column node stands for all that a rack draws. The
+// ReadPowerMap reads the map of meters: a table as [results.CSV] reads it, with the columns
+// node, meter and, if need be, channel. rack=NAME in the column node stands for all that a rack draws. The
 // feeds of a node or a rack add up. Nodes and racks must be those of the roster, and no
 // feed may be counted twice among the nodes, nor among the racks.
 func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
@@ -58,8 +60,10 @@ func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
 		name string
 	}
 	named := map[meter]map[string]PowerFeed{} // by channel
-	in := csv.NewReader(r)
-	in.FieldsPerRecord, in.TrimLeadingSpace, in.Comment = -1, true, '#'
+	in, err := results.OpenCSV(r, mostMap)
+	if err != nil {
+		return nil, fmt.Errorf("the map of meters: %w", err)
+	}
 	columns := []string{"node", "meter", "channel"}
 	for first := true; ; first = false {
 		row, err := in.Read()
@@ -73,11 +77,7 @@ func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
 		bad := func(format string, args ...any) error {
 			return fmt.Errorf("the map of meters: line %d: %s", line, results.Line(fmt.Sprintf(format, args...), 400))
 		}
-		for i := range row {
-			row[i] = strings.TrimSpace(row[i])
-		}
 		if first {
-			row[0] = strings.TrimPrefix(row[0], "\ufeff")
 			if len(row) < 2 || !slices.Equal(row, columns[:min(len(row), 3)]) {
 				return nil, bad("it must be the header node,meter or node,meter,channel, and is %q", strings.Join(row, ","))
 			}

@@ -272,6 +272,17 @@ func TestPowerMap(t *testing.T) {
 	feeds, err := site.ReadPowerMap(strings.NewReader("\ufeffnode,meter,channel\r\n# the first rack\nn1, pdu-a,3\nn1,pdu-b,3\n\"n2\",bmc2,\n"), roster)
 	require.NoError(t, err)
 	require.Equal(t, []site.PowerFeed{{Node: "n1", Meter: "pdu-a", Channel: "3", Line: 3}, {Node: "n1", Meter: "pdu-b", Channel: "3", Line: 4}, {Node: "n2", Meter: "bmc2", Line: 5}}, feeds)
+	// As spreadsheets save it: all that TestSheetsOfSpreadsheets of prices has is read here too.
+	const excel = "node;meter;channel\r\nn1;\u00a0pdu-a\u200b;3;;\r\n;;;;\r\nn2;bmc2;;\r\n"
+	var utf16 []byte
+	for _, r := range "\ufeff" + excel {
+		utf16 = append(utf16, byte(r), byte(r>>8))
+	}
+	for _, text := range []string{excel, string(utf16), strings.ReplaceAll(excel, ";", "\t")} {
+		feeds, err := site.ReadPowerMap(strings.NewReader(text), roster)
+		require.NoError(t, err, text)
+		require.Equal(t, []site.PowerFeed{{Node: "n1", Meter: "pdu-a", Channel: "3", Line: 2}, {Node: "n2", Meter: "bmc2", Line: 4}}, feeds, text)
+	}
 	for _, c := range []struct{ text, want string }{
 		{"", "EOF"},
 		{"n1,pdu\n", "line 1: it must be the header"},

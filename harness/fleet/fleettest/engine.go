@@ -228,7 +228,7 @@ func (e *Engine) Jobs(context.Context, []string) (map[string]fleet.JobState, err
 
 // Cancel implements fleet.Engine.
 func (e *Engine) Cancel(ctx context.Context, ids []string) error {
-	deaf, err := e.cancel(ids)
+	deaf, unsure, err := e.cancel(ids)
 	if deaf == 0 {
 		return err
 	}
@@ -236,22 +236,24 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(deaf):
-		return fleet.Unconfirmed{Reason: "jobs may go on where no node answered"}
+		return fleet.Unconfirmed{Jobs: unsure, Reason: "jobs may go on where no node answered"}
 	}
 }
 
-func (e *Engine) cancel(ids []string) (deaf time.Duration, err error) {
+func (e *Engine) cancel(ids []string) (deaf time.Duration, unsure []string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, id := range ids {
 		if r := e.jobs[id]; r != nil {
 			if phase, _ := r.phase(time.Now()); phase != fleet.Ended {
 				r.cancelled = r.does.Deaf == 0
-				deaf = max(deaf, r.does.Deaf)
+				if deaf = max(deaf, r.does.Deaf); !r.cancelled {
+					unsure = append(unsure, id)
+				}
 			}
 		}
 	}
-	return deaf, e.answers()
+	return deaf, unsure, e.answers()
 }
 
 // Fetch implements fleet.Engine: it writes what the node would have written by now.

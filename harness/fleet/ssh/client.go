@@ -40,7 +40,12 @@ type kind int
 const (
 	question kind = iota
 	bulk          // it starts a job or moves files
+	ending        // it ends jobs: whoever waits for that has asked for all hosts
 )
+
+// prompt is how long a client that ends jobs holds up others: one of a host that hangs
+// makes room for the next, though it waits on.
+const prompt = time.Second
 
 // enter waits for a client for a host. Those that kept their last client waiting in vain
 // have few together, so that the others never wait for many of them.
@@ -58,7 +63,7 @@ func (e *Engine) enter(ctx context.Context, node string, of kind) (leave func(),
 	for _, c := range []struct {
 		needs bool
 		of    chan struct{}
-	}{{doubted, e.doubted}, {of == bulk, e.bulk}, {true, e.clients}} {
+	}{{doubted && of != ending, e.doubted}, {of == bulk, e.bulk}, {true, e.clients}} {
 		if !c.needs {
 			continue
 		}
@@ -81,7 +86,11 @@ func (e *Engine) call(ctx context.Context, node, script string, of kind, limit t
 	if err != nil {
 		return err
 	}
+	leave = sync.OnceFunc(leave)
 	defer leave()
+	if of == ending {
+		defer time.AfterFunc(prompt, leave).Stop()
+	}
 	began := time.Now()
 	err = e.client(ctx, node, script, limit, talk)
 	e.mu.Lock()

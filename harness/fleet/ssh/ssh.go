@@ -419,11 +419,18 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 	}
 	e.mu.Unlock()
 	var mu sync.Mutex
-	var failed []string
+	var failed, unsure []string
 	var all sync.WaitGroup
+	// However many hosts hang, it ends.
+	within := 2*e.o.Timeout + time.Duration(len(nodes)/e.o.Parallel)*prompt
+	bounded, stop := context.WithTimeout(ctx, within)
+	defer stop()
+	waiting := make(chan struct{}, mostEndings)
 	for node, ids := range nodes {
+		waiting <- struct{}{}
 		all.Go(func() {
-			err := e.call(ctx, node, cancelling(ids), question, 2*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
+			defer func() { <-waiting }()
+			err := e.call(bounded, node, cancelling(ids), ending, 2*e.o.Timeout, func(_ io.Writer, r *bufio.Reader) error {
 				said, err := line(r)
 				if err == nil && said != "cancelled" {
 					err = fmt.Errorf("it answers %q", results.Line(said, 60))
@@ -432,8 +439,11 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 			})
 			mu.Lock()
 			defer mu.Unlock()
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("all were to answer within %v", within)
+			}
 			if err != nil {
-				failed = append(failed, node+": "+err.Error())
+				failed, unsure = append(failed, node+": "+err.Error()), append(unsure, ids...)
 				return
 			}
 			e.mu.Lock()
@@ -450,8 +460,17 @@ func (e *Engine) Cancel(ctx context.Context, ids []string) error {
 		return ctx.Err()
 	}
 	slices.Sort(failed)
-	return fleet.Unconfirmed{Reason: "jobs may go on where their end was not confirmed: " + strings.Join(failed, "; ")}
+	slices.Sort(unsure)
+	if more := len(failed) - mostNamed; more > 0 {
+		failed = append(failed[:mostNamed], fmt.Sprintf("and %d more hosts", more))
+	}
+	return fleet.Unconfirmed{Jobs: unsure, Reason: "jobs may go on where their end was not confirmed: " + strings.Join(failed, "; ")}
 }
+
+const (
+	mostEndings = 512 // clients that wait for the end of jobs
+	mostNamed   = 8   // hosts, in one sentence
+)
 
 // Fetch copies the log and the records of a job from its host to [fleet.Job.Dir]. What a
 // host sends besides is a [fleet.Refusal], and the beginning of all that it sent is kept.
