@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // canvas writes SVG elements.
@@ -38,6 +39,11 @@ func (l lineStyle) look() string {
 		look += `"`
 	}
 	return look
+}
+
+// both is the look of an area filled with an ink and outlined.
+func both(fill ink, line lineStyle) string {
+	return strings.Replace(line.look(), `"s-`, `"f-`+string(fill)+" s-", 1)
 }
 
 func filled(i ink) string { return ` class="f-` + string(i) + `"` }

@@ -82,10 +82,10 @@ func (l *laid) read(e element) {
 	case "text":
 		size, x, y := e.number("font-size", l.size), e.number("x", 0), e.number("y", 0)
 		w := chart.Width(e.Text, size, slices.Contains(class, "b"))
-		switch e.attr("text-anchor") {
-		case "middle":
+		switch {
+		case slices.Contains(class, "mid"):
 			x -= w / 2
-		case "end":
+		case slices.Contains(class, "end"):
 			x -= w
 		}
 		l.texts, l.names = append(l.texts, area{x, y - 0.76*size, x + w, y + 0.22*size}), append(l.names, e.Text)
@@ -93,7 +93,7 @@ func (l *laid) read(e element) {
 		x, y, r := e.number("cx", 0), e.number("cy", 0), e.number("r", 0)
 		l.lines, l.of = append(l.lines, [4]float64{x - r, y, x + r, y}, [4]float64{x, y - r, x, y + r}), append(l.of, e.attr("class"), e.attr("class"))
 	case "path":
-		if slices.ContainsFunc(class, ground) {
+		if !slices.ContainsFunc(class, func(c string) bool { return !ground(c) }) {
 			return
 		}
 		var start, last [2]float64

@@ -325,8 +325,7 @@ func (t Tornado) draw(s *surface) {
 		s.tip(fmt.Sprintf("%s: %s to %s", results.Line(r.Name, 60), t.Axis.print(r.Low), t.Axis.print(r.High)), func() {
 			low, high := p.atX(r.Low), p.atX(r.High)
 			bar := rectangle(min(low, base), y-half, math.Abs(low-base), 2*half)
-			s.fill(paper, bar...)
-			s.outline(pen(hueA, 1.6), bar...)
+			s.path(both(paper, pen(hueA, 1.6)), points(bar), true)
 			s.rect(min(high, base), y-half, math.Abs(high-base), 2*half, hueA)
 		})
 	}

@@ -99,6 +99,7 @@ func CSS() string {
 .chart li svg{width:28px;height:14px;vertical-align:middle}
 .chart path,.chart circle{fill:none}
 .chart .b{font-weight:700}
+.chart .mid{text-anchor:middle}.chart .end{text-anchor:end}
 .chart .h{paint-order:stroke;stroke:var(--chart-bg);stroke-width:3px;stroke-linejoin:round}
 ` + classes.String()
 }

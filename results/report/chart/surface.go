@@ -50,7 +50,7 @@ func (s *surface) write(out *strings.Builder, id, title, desc string) {
 	s.markup("</svg>")
 	fmt.Fprintf(out, `<svg class="%s" viewBox="0 0 %g %g" font-size="%g"%[9]s role="img" aria-labelledby="%[5]s-%[1]s-title %[5]s-%[1]s-desc" xmlns="http://www.w3.org/2000/svg">`+
 		`<title id="%[5]s-%[1]s-title">%[6]s</title><desc id="%[5]s-%[1]s-desc">%[7]s</desc>%[8]s`,
-		class, s.w, math.Ceil(s.h), s.size, id, html.EscapeString(title), html.EscapeString(desc), s.buf.Bytes(), s.data)
+		class, s.w, math.Ceil(s.h), s.small, id, html.EscapeString(title), html.EscapeString(desc), s.buf.Bytes(), s.data)
 }
 
 // style is the look of a text; the zero value is for names.
@@ -63,8 +63,9 @@ type style struct {
 	whole  string // what is shown of a name that was cut, as a tooltip
 }
 
+// Anchors; the stylesheet has their classes.
 const (
-	middle = "middle"
+	middle = "mid"
 	end    = "end"
 )
 
@@ -84,14 +85,15 @@ func (s *surface) text(x, y float64, t string, st style) {
 	if st.halo {
 		class = "h " + class
 	}
-	out := `<text class="` + class + `"` + attr("x", x) + attr("y", y)
-	if st.size != 0 && st.size != s.size {
-		out += attr("font-size", st.size)
-	}
 	if st.anchor != "" {
-		out += ` text-anchor="` + st.anchor + `"`
+		class += " " + st.anchor
 	}
-	if size := cmp.Or(st.size, s.size); !measured(t, st.bold) {
+	out := `<text class="` + class + `"` + attr("x", x) + attr("y", y)
+	size := cmp.Or(st.size, s.size)
+	if size != s.small {
+		out += attr("font-size", size)
+	}
+	if !measured(t, st.bold) {
 		out += attr("textLength", width(t, size, st.bold)) + ` lengthAdjust="spacingAndGlyphs"`
 	}
 	s.markup(out + ">" + html.EscapeString(t) + "</text>")
@@ -195,10 +197,7 @@ func pen(i ink, w float64, dash ...float64) lineStyle { return lineStyle{i, w, d
 // stroke draws a line through x0, y0, x1, y1 …
 func (s *surface) stroke(l lineStyle, xy ...float64) { s.path(l.look(), points(xy), false) }
 
-// outline draws a line around the area within x0, y0, x1, y1 …
-func (s *surface) outline(l lineStyle, xy ...float64) { s.path(l.look(), points(xy), true) }
-
-// fill fills that area.
+// fill fills the area within x0, y0, x1, y1 …
 func (s *surface) fill(i ink, xy ...float64) { s.path(filled(i), points(xy), true) }
 
 func (s *surface) rect(x, y, w, h float64, i ink) { s.fill(i, rectangle(x, y, w, h)...) }
@@ -303,16 +302,15 @@ func (s *surface) mark(x, y, r float64, form int, i ink, hollow bool) {
 		fill, line = paper, pen(i, 1.8)
 	}
 	xy := slices.Clone(outlines[form%len(outlines)])
+	look := both(fill, line)
 	if xy == nil {
-		s.circle(filled(fill), point{x, y}, r)
-		s.circle(line.look(), point{x, y}, r)
+		s.circle(look, point{x, y}, r)
 		return
 	}
 	for j := 0; j < len(xy); j += 2 {
 		xy[j], xy[j+1] = x+r*xy[j], y+r*xy[j+1]
 	}
-	s.fill(fill, xy...)
-	s.outline(line, xy...)
+	s.path(look, points(xy), true)
 }
 
 // box is an occupied area.

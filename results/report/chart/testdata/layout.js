@@ -36,7 +36,7 @@
     });
     texts += boxes.length;
     const right = (figure.right - sheet.left) / scale;
-    const marks = [...svg.querySelectorAll('path, circle')].filter(el => !(el.getAttribute('class') ?? '').split(' ').some(c => grounds.has(c.slice(2)))).flatMap(lines);
+    const marks = [...svg.querySelectorAll('path, circle')].filter(el => !(el.getAttribute('class') ?? '').split(' ').every(c => grounds.has(c.slice(2)))).flatMap(lines);
     boxes.forEach((b, i) => {
       if (b.x0 < -0.5 || b.y0 < -0.5 || b.x1 > svg.viewBox.baseVal.width + 0.5 || b.y1 > svg.viewBox.baseVal.height + 0.5 || b.x1 > right + 0.5) say(b.el, `leaves its drawing: ${[b.x0, b.y0, b.x1, b.y1].map(v => v.toFixed(1))}`);
       for (const c of boxes.slice(0, i)) if (b.x0 < c.x1 - 0.3 && c.x0 < b.x1 - 0.3 && b.y0 < c.y1 - 0.3 && c.y0 < b.y1 - 0.3) say(b.el, `lies on "${c.el.textContent.slice(0, 60)}"`);
