@@ -363,7 +363,7 @@ func TestBrowser(t *testing.T) {
 			b.look(width, "light")
 			b.show(page)
 			asked[int](b, unfold)
-			const shown = `[...document.querySelectorAll('#use-1-0 tbody tr, #use-2-0 tbody tr, #records-table tbody tr')].filter(tr => tr.checkVisibility() && !tr.matches('.rest')).map(tr => tr.querySelector('td[data-label=candidate]').firstChild.data)`
+			const shown = `[...document.querySelectorAll('#use-1-0 tbody tr, #use-2-0 tbody tr, #records-table tbody tr')].filter(tr => tr.checkVisibility() && !tr.matches('.rest')).map(tr => tr.querySelector('td.key').firstChild.data)`
 			require.Len(t, asked[[]string](b, shown), 4+4+20)
 			require.Greater(t, asked[float64](b, `document.querySelector('#use-1-0 th:nth-child(2) button').focus(), document.querySelector('#use-1-0 thead').offsetHeight`), 10., "the head that has the focus is seen")
 			b.do(chromedp.SendKeys(chromedp.CSS("#filter"), "SOUTH"))

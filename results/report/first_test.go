@@ -54,6 +54,8 @@ func TestFirstScreen(t *testing.T) {
 		require.Less(t, words, 900, name)
 		require.Greater(t, words, 300, "the count must have read the page")
 		require.LessOrEqual(t, charts, 6, name)
+		require.Contains(t, string(page), `id="filter"`)
+		require.NotRegexp(t, `<summary>[0-9]+ more</summary>`, string(page), "what is folded has a name")
 		for _, l := range verdictOf(p).lines() {
 			require.NotEmpty(t, l)
 		}
@@ -105,7 +107,11 @@ func TestVerdict(t *testing.T) {
 			for _, no := range x.not {
 				require.NotContains(t, said, no)
 			}
+			if len(p.Comparison.Candidates) == 1 {
+				require.NotContains(t, string(rendered(t, p)), `id="filter"`, "there is nothing to choose from")
+			}
 			if len(x.records) == 1 {
+				require.Empty(t, verdictOf(p).More, "all of it is in sight")
 				_, why, first := trust(x.records[0])
 				require.Contains(t, said, why, "the words of a run's last lines")
 				require.Contains(t, said, first)

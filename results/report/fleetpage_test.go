@@ -91,7 +91,7 @@ func TestFleetPage(t *testing.T) {
 	}
 	require.Contains(t, part(t, page, "mix"), "$/MWh")
 	racks := part(t, page, "racks")
-	require.Equal(t, len(a.Racks), len(regexp.MustCompile(`data-label="rack"`).FindAllString(racks, -1)))
+	require.Equal(t, len(a.Racks), len(regexp.MustCompile(`<td class="key[^"]*">`).FindAllString(racks, -1)))
 	for _, r := range a.Racks {
 		require.Contains(t, racks, ">"+r.Name+"<")
 	}

@@ -33,7 +33,7 @@ var (
 	linksJS string
 )
 
-var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"plural": results.Plural}).Parse(pageHTML))
 
 // Page is what goes into a report.
 type Page struct {
@@ -171,9 +171,13 @@ func WriteHTML(w io.Writer, p Page) error {
 	if len(p.Records) == 1 {
 		kind = "Record"
 	}
+	filter := ""
+	if len(p.Comparison.Candidates) > 1 {
+		filter = "candidate"
+	}
 	screen, brief := firstScreen(p), p.brief()
 	return view{
-		Kind: kind, Title: "What does this hardware deliver per watt?", Headline: screen.Verdict.Head, First: screen, Links: here(p.Links, Link{Text: kind, Href: "#main"}), Filter: "candidate",
+		Kind: kind, Title: "What does this hardware deliver per watt?", Headline: screen.Verdict.Head, First: screen, Links: here(p.Links, Link{Text: kind, Href: "#main"}), Filter: filter,
 		Sections: []section{
 			sectionOf("warnings", "Warnings", "", block{Table: warned("", p.Comparison.Warnings)}),
 			sectionOf("excluded", "Not used", "", block{Table: untitled(excluded(p.Comparison))}),

@@ -38,9 +38,12 @@
   if (filter) {
     filter.addEventListener('input', () => {
       const want = filter.value.toLowerCase();
-      for (const cell of document.querySelectorAll(`td[data-label^="${filter.dataset.rows}"]`)) {
-        const row = cell.parentElement, out = !cell.textContent.toLowerCase().includes(want);
-        for (const r of [row, ...rest(row)]) r.hidden = out;
+      for (const table of document.querySelectorAll('main table')) {
+        const of = [...table.tHead.rows[0].cells].findIndex(th => th.textContent.startsWith(filter.dataset.rows));
+        for (const row of of < 0 ? [] : table.querySelectorAll('tbody tr:not(.rest)')) {
+          const out = !row.cells[of].textContent.toLowerCase().includes(want);
+          for (const r of [row, ...rest(row)]) r.hidden = out;
+        }
       }
     });
   }

@@ -40,8 +40,11 @@ func WriteRecords(w io.Writer, l RecordList) error {
 	}
 	s := sectionOf("list", "Choose candidates", "", block{Table: t})
 	headline, filter := fmt.Sprintf("%s, the newest first.", results.Plural(len(l.Rows), "record")), "node"
+	if len(l.Rows) < 2 {
+		filter = ""
+	}
 	if len(l.Rows) == 0 {
-		headline, filter = "No record is in the list.", ""
+		headline = "No record is in the list."
 		s.Lead = []string{"perwatt run --store DIR measures this machine and adds a record to the store. Are older ones missing? Ask for an earlier day, as below."}
 	} else {
 		s.Lead = []string{"Tick the sessions of the candidates to compare, or follow one to its page."}

@@ -123,7 +123,10 @@ func (t *Tracking) home() []Link {
 // WriteOverview writes the page with what changed, and the state of every group at
 // every use.
 func (t *Tracking) WriteOverview(w io.Writer) error {
-	v := view{Kind: "Tracking", Title: "What changed?", Headline: results.Line(t.headline(), table.TextLimit), Sub: results.Line(t.sub()+".", table.TextLimit), Links: here(t.Links, Link{Text: overviewText, Href: overviewFile}), Filter: "group", Foot: []string{results.Line(t.Tool, 120)}}
+	v := view{Kind: "Tracking", Title: "What changed?", Headline: results.Line(t.headline(), table.TextLimit), Sub: results.Line(t.sub()+".", table.TextLimit), Links: here(t.Links, Link{Text: overviewText, Href: overviewFile}), Foot: []string{results.Line(t.Tool, 120)}}
+	if len(t.groups) > 1 {
+		v.Filter = "group"
+	}
 	v.Sections = append(v.Sections, sectionOf("changed", "Changes", "", block{Table: t.changes(t.Report.Findings, true)}))
 	all := table.Table{ID: "groups", Columns: []table.Column{{Head: "group", Kind: table.Words, Limit: 80}, {Head: "use", Kind: table.Words}, {Head: "figure", Kind: table.Name}, {Head: "now"}, {Head: "the last nights", Kind: table.Words}, {Head: "state", Kind: table.Words, Limit: 120}, {Head: "last change", Kind: table.Words}}}
 	rows := 0
@@ -269,6 +272,9 @@ func (p *GroupPage) Write(w io.Writer) error {
 	v := view{
 		Kind: "Tracking", Title: results.Line(g.name, 120), Headline: results.Line(summary(g.found, g.silent), table.TextLimit), Foot: []string{results.Line(t.Tool, 120)}, Nights: true,
 		Sub: fmt.Sprintf("%s, the last on %s.", of, results.Minute(last)), Links: here(t.home(), Link{Text: "Group", Href: groupFile(g.id)}),
+	}
+	if len(t.groups) > 1 {
+		v.Filter = "group"
 	}
 	v.Sections = append(v.Sections, sectionOf("changed", "Changes", "", block{Table: t.changes(g.found, false)}))
 	drawn, all := g.drawn()

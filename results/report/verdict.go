@@ -28,8 +28,8 @@ type verdict struct {
 	More       []sentence // folded
 }
 
-// shownSentences are those of a verdict that are read at once: on a phone there must be
-// room for the machines.
+// shownSentences are those of a verdict on several records that are read at once: on a
+// phone there must be room for the machines.
 const shownSentences = 1
 
 // sentence is made of texts and of figures, each with the ID that perwatt explain
@@ -98,8 +98,7 @@ func verdictOf(p Page) verdict {
 	}
 	if len(p.Records) == 1 {
 		v = single(p.Records[0])
-	}
-	if len(v.Sentences) > shownSentences {
+	} else if len(v.Sentences) > shownSentences {
 		v.Sentences, v.More = v.Sentences[:shownSentences:shownSentences], v.Sentences[shownSentences:]
 	}
 	v.Money = w.earns()

@@ -97,7 +97,7 @@ func (t Table) grid(out *strings.Builder, columns []laid) {
 		open := func(tag string, j int, names ...string) {
 			x := columns[j].cells[i]
 			out.WriteString("<" + tag)
-			if tag == "td" {
+			if tag == "td" && j != place.key { // a card has no label at its head
 				attribute("data-label", labels[j])
 			}
 			class(append(names, breaks(x, j == place.key))...)
