@@ -11,16 +11,16 @@ import "math"
 type Option struct {
 	Name    string   // of the machine, or what is done
 	Kind    string   // what it is an option of: one of each is weighed
-	Fit     bool     // a verdict may rest on it
-	Judged  bool     // … and its watts are those of the whole machine
-	Mining  bool     // it mines
-	Exact   bool     // it follows from prices alone
-	Why     string   // it is not known
+	Fit     bool     `json:",omitempty"` // a verdict may rest on it
+	Judged  bool     `json:",omitempty"` // … and its watts are those of the whole machine
+	Mining  bool     `json:",omitempty"` // it mines
+	Exact   bool     `json:",omitempty"` // it follows from prices alone
+	Why     string   `json:",omitempty"` // it is not known
 	Figures []string // IDs: the first decides
 
 	Values    []float64     `json:"-"` // of the figures, in their units
 	Low, High float64       `json:"-"` // of the first
-	Verdict   Profitability `json:"-"` // that rests on the first
+	Verdict   Profitability `json:",omitempty"` // that rests on the first
 }
 
 // Part is a piece of an answer: a text, or the ID of a figure, printed with its interval

@@ -83,9 +83,6 @@ func hours(t testing.TB) *Hours {
 // against a golden file.
 func headsOf(t Table) (heads []string) {
 	for _, c := range t.Columns {
-		if c.At != nil {
-			c.Head = figureText(*c.At)
-		}
 		heads = append(heads, c.Head)
 	}
 	return heads

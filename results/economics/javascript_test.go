@@ -27,7 +27,7 @@ import (
 // languages compute in IEEE 754 doubles, in the same order.
 
 // translated are the functions that the page calls; those that they call follow.
-var translated = []string{"columnOf", "spanning", "coRunOf", "quadrature", "leftOut", "verdictIn", "crossoverOf", "soldAtALoss", "squeezedFirst", "growOrConvert", "mulletOrNot", "EarnsMost"}
+var translated = []string{"columnOf", "spanning", "coRunOf", "quadrature", "leftOut", "verdictIn", "crossoverOf", "efficiencyOf", "rangeOf", "soldAtALoss", "squeezedFirst", "growOrConvert", "mulletOrNot", "EarnsMost"}
 
 // TestJavaScript holds the page's formulas against what this package translates to.
 func TestJavaScript(t *testing.T) {

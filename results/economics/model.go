@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/stats"
 )
 
 // Model is what a page needs to compute figures of a result
@@ -20,21 +21,34 @@ type Model struct {
 	Answers map[string][]Option    `json:"answers"` // what the questions choose from, by table
 	Still   map[string]StillFigure `json:"still"`   // figures in the answers that do not follow
 	Depend  map[string][]int       `json:"depend"`  // of a table, the prices on which its figures depend
+	Pairs   []ModelPair            `json:"pairs"`   // of training and mining
+	Times   []float64              `json:"times"`   // the hashprice, in the tables over hashprices
+	Powers  []float64              `json:"powers"`  // in $/MWh, in the table over power prices
+	Grid    int                    `json:"grid"`    // index of the [ModelBase] of that table; −1 without it
 	Left    int                    `json:"-"`       // uses beyond the limit
+}
+
+// ModelPair are prices of training at which it has the margin of mining, see [crossoverOf].
+type ModelPair struct {
+	ID       string `json:"id"`                 // of the figures, with * for what the hashprice is multiplied by
+	Row      int    `json:"row"`                // of training
+	Against  int    `json:"against"`            // of mining
+	Measured bool   `json:"measured,omitempty"` // the watts of both were
 }
 
 // ModelPrice is a price of the sheet, or the mean of the hourly series. Numbers are
 // in Unit.
 type ModelPrice struct {
-	Key    string  `json:"key"` // with its name, if it has one
-	Unit   string  `json:"unit"`
-	Factor float64 `json:"factor"` // of Unit, to SI
-	Value  float64 `json:"value"`  // as priced
-	Min    float64 `json:"min"`    // that the key allows
-	Max    float64 `json:"max"`
-	Low    float64 `json:"-"` // what is tried: the range of the sheet, or one around the value
-	High   float64 `json:"-"`
-	Help   string  `json:"-"`
+	Key    string    `json:"key"` // with its name, if it has one
+	Unit   string    `json:"unit"`
+	Factor float64   `json:"factor"` // of Unit, to SI
+	Value  float64   `json:"value"`  // as priced
+	Min    float64   `json:"min"`    // that the key allows
+	Max    float64   `json:"max"`
+	Range  []float64 `json:"range,omitempty"` // of the sheet
+	Low    float64   `json:"-"`               // what is tried: the range of the sheet, or one around the value
+	High   float64   `json:"-"`
+	Help   string    `json:"-"`
 }
 
 // StillFigure is a figure that stays as priced, and the prices on which it depends.
@@ -51,24 +65,24 @@ type StillFigure struct {
 type ModelColumn struct {
 	Unit   string        `json:"unit"`
 	Factor float64       `json:"factor"` // of Unit, to SI
-	Spans  bool          `json:"spans"`
-	Price  bool          `json:"price"` // it rests on no watts
+	Spans  bool          `json:"spans,omitempty"`
+	Price  bool          `json:"price,omitempty"` // it rests on no watts
 	Low    results.Float `json:"low"`
 	High   results.Float `json:"high"`
 }
 
 // ModelRow is one use of one machine, in SI units.
 type ModelRow struct {
-	IDs       []string               `json:"ids"` // of its figures, with * for the column: one for each table
-	Kind      Kind                   `json:"kind"`
-	Metric    [4]results.Float       `json:"metric"`              // value, low, high, and what the instrument adds, as a part
-	Parts     [][4]results.Float     `json:"parts,omitempty"`     // of a co-run, likewise: see [coRunOf]
-	Base      int                    `json:"base"`                // index of its [ModelBase]
-	Own       map[Term]results.Float `json:"own,omitempty"`       // terms that are not those of the base
-	Crossover string                 `json:"crossover,omitempty"` // ID of the price of training at which it has the margin of mining
-	Against   int                    `json:"against,omitempty"`   // … of this row
-	Crossed   bool                   `json:"crossed,omitempty"`   // the watts of both were measured
+	At     string                 `json:"at"`            // its name in the IDs of its figures
+	IDs    []string               `json:"ids,omitempty"` // of its figures, with * for the column: one for each table, if they are not those of the base
+	Kind   Kind                   `json:"kind"`
+	Metric [4]results.Float       `json:"metric"`          // value, low, high, and what the instrument adds, as a part
+	Parts  [][4]results.Float     `json:"parts,omitempty"` // of a co-run, likewise: see [coRunOf]
+	Base   int                    `json:"base"`            // index of its [ModelBase]
+	Own    map[Term]results.Float `json:"own,omitempty"`   // terms that are not those of the base
+	Swung  bool                   `json:"swung,omitempty"` // a tornado has its margin
 
+	Crossover  string        `json:"-"` // ID of the price of training at which it has the margin of mining
 	Ledger     string        `json:"-"` // of IDs; empty without one
 	Investment string        `json:"-"` // likewise
 	Candidate  string        `json:"-"`
@@ -84,9 +98,12 @@ type ModelBase struct {
 	From  map[Term]int    `json:"from"`  // of a term, the index of its price
 	Sale  ModelColumn     `json:"sale"`  // of the price at which it breaks even
 
-	Measured bool `json:"measured,omitempty"` // an instrument measured the watts
-	Counts   bool `json:"counts,omitempty"`   // a verdict may rest on them
-	Gains    bool `json:"gains,omitempty"`    // … also a gain: no part of the node is left out
+	Tables   []string `json:"tables"`             // of the figures of its rows
+	Moved    string   `json:"moved"`              // the metric that its tornado moves, in IDs
+	Swings   []int    `json:"swings"`             // … and the prices
+	Measured bool     `json:"measured,omitempty"` // an instrument measured the watts
+	Counts   bool     `json:"counts,omitempty"`   // a verdict may rest on them
+	Gains    bool     `json:"gains,omitempty"`    // … also a gain: no part of the node is left out
 }
 
 // evaluated is a use in the tables.
@@ -99,6 +116,14 @@ type evaluated struct {
 	verdict            Profitability
 	crossover          string // of training: the ID of the price at which it has the margin of mining
 	against            int    // … the index of the mining with the highest margin; −1 for none
+	swung              bool   // a tornado has its margin
+}
+
+// pair is a use of training and one of mining, by their indices, and the ID of the prices
+// at which their margins are equal, with * for what the hashprice is multiplied by.
+type pair struct {
+	id             string
+	train, against int
 }
 
 // starred is the ID of a figure with * in place of its column.
@@ -135,6 +160,7 @@ func (e *evaluator) cross(u, m use, id string) {
 		return
 	}
 	margin := func(u use) float64 { return u.ledger(u.value()).Margin() }
+	e.pairs = append(e.pairs, pair{starred(id, "1"), i, j})
 	if of := &e.uses[i]; of.against < 0 || margin(m) > margin(e.uses[of.against].use) {
 		of.crossover, of.against = id, j
 	}
@@ -156,7 +182,8 @@ var followed = func() map[string][]string {
 	return map[string][]string{
 		"mining": ledger, "mining-published": ledger, "training": ledger, "mining-investment": invested, "training-investment": invested, "grow": {"capex", "payback"},
 		"hashprice": {"hashprice/cash", "hashprice/margin", "hashprice/now"}, "bitcoin": {"bitcoin/cost", "bitcoin/now"},
-		"squeeze": {"squeeze/growth", "squeeze/difficulty", "squeeze/after", "squeeze/share"}, "work": {"work/power", "work/operations", "work/capital", "work/all", "work/rent"},
+		"colocation": {"revenue", "operations", "capital", "margin"},
+		"squeeze":    {"squeeze/growth", "squeeze/difficulty", "squeeze/after", "squeeze/share"}, "work": {"work/power", "work/operations", "work/capital", "work/all", "work/rent"},
 		"retrofit": {"retrofit/cash", "retrofit/rent", "retrofit/now", "retrofit/payback"}, "mullet": {"mullet/earn", "mullet/power", "mullet/forgone", "mullet/left"},
 	}
 }()
@@ -205,7 +232,7 @@ var columns = func() map[string]ModelColumn {
 // and whether it spans, as the power price of mining does and a price of training not.
 func (u use) saleColumn() ModelColumn {
 	l, unit := priced("power_price"), perMWh
-	if !Mines(u.kind) {
+	if u.kind == Sold || u.kind == Rented {
 		l, unit = u.priced(), u.sale
 	}
 	return ModelColumn{Unit: unit.Name, Factor: unit.Factor, Spans: Mines(u.kind), Low: results.Float(l.low), High: results.Float(l.high)}
@@ -214,7 +241,7 @@ func (u use) saleColumn() ModelColumn {
 // Model returns the model of a result with so many uses at most, the measured ones
 // first.
 func (r *Result) Model(most int) Model {
-	m := Model{Prices: []ModelPrice{}, Columns: columns, Tables: followed, Rows: []ModelRow{}, Bases: []ModelBase{}, Depend: map[string][]int{}, Answers: map[string][]Option{}, Still: map[string]StillFigure{}}
+	m := Model{Prices: []ModelPrice{}, Columns: columns, Tables: followed, Rows: []ModelRow{}, Bases: []ModelBase{}, Depend: map[string][]int{}, Answers: map[string][]Option{}, Still: map[string]StillFigure{}, Pairs: []ModelPair{}, Times: hashpriceGrid, Powers: powerGrid, Grid: -1}
 	var order []evaluated
 	place := map[int]int{} // of a use in the order
 	for _, published := range []bool{false, true} {
@@ -233,7 +260,11 @@ func (r *Result) Model(most int) Model {
 		for _, p := range r.prices.Sheet {
 			if name, _, _ := strings.Cut(p.Key, "."); name == k.Name && slices.ContainsFunc(order, func(u evaluated) bool { return slices.Contains(u.from[:], p.Key) }) {
 				at[p.Key] = len(m.Prices)
-				m.Prices = append(m.Prices, modelPrice(p.Key, p.Unit, p.factor, p.Value, p.Low, p.High, k))
+				price := modelPrice(p.Key, p.Unit, p.factor, p.Value, p.Low, p.High, k)
+				if !math.IsNaN(p.Low) {
+					price.Range = []float64{p.Low, p.High}
+				}
+				m.Prices = append(m.Prices, price)
 			}
 		}
 		if h := r.prices.Hours; h != nil && k.Name == "power_price" && !r.prices.has(k.Name) {
@@ -247,25 +278,22 @@ func (r *Result) Model(most int) Model {
 			watts, unfit = u.left.Provenance, u.left.Unfit
 		}
 		row := ModelRow{
-			IDs: u.ids, Ledger: u.ledger, Investment: u.investment, Kind: u.kind, Metric: inModel(measuredBy(u.metric.Figure)),
+			At: slug(u.row()), Kind: u.kind, Metric: inModel(measuredBy(u.metric.Figure)), Swung: u.swung, Crossover: u.crossover, Ledger: u.ledger, Investment: u.investment,
 			Candidate: u.candidate, Product: u.product, Published: u.published, Verdict: u.verdict, Source: u.metric,
 		}
 		for _, p := range u.parts {
 			row.Parts = append(row.Parts, inModel(p))
 		}
-		if at, ok := place[u.against]; ok && at < len(order) {
-			row.Crossover, row.Against, row.Crossed = u.crossover, at, measuredWatts(u.watts) && (!isMeasured(u.watts) || measuredWatts(order[at].watts))
-		}
-		base := ModelBase{From: map[Term]int{}, Sale: u.saleColumn(), Measured: measuredWatts(watts), Counts: isMeasured(watts) && unfit == "", Gains: !partial(watts.Boundary)}
-		for i, v := range u.terms {
-			base.Terms = append(base.Terms, orAbsent(v))
-			if price, ok := at[u.from[i]]; ok {
-				base.From[i] = price
-			}
+		base := r.base(u.use, watts, unfit, at)
+		for _, id := range u.ids {
+			base.Tables = append(base.Tables, strings.Split(id, "/")[1])
 		}
 		row.Base = slices.IndexFunc(m.Bases, base.serves)
 		if row.Base < 0 {
 			row.Base, m.Bases = len(m.Bases), append(m.Bases, base)
+		}
+		if tables := m.Bases[row.Base].Tables; !slices.Equal(tables, base.Tables) || !slices.Equal(row.ids(tables), u.ids) {
+			row.IDs = u.ids
 		}
 		for i, v := range m.Bases[row.Base].Terms {
 			if !same(v, base.Terms[i]) {
@@ -276,6 +304,17 @@ func (r *Result) Model(most int) Model {
 			}
 		}
 		m.Rows = append(m.Rows, row)
+	}
+	for _, p := range r.pairs {
+		i, ok := place[p.train]
+		j, too := place[p.against]
+		if ok && too && max(i, j) < len(order) {
+			u, of := order[i].watts, order[j].watts
+			m.Pairs = append(m.Pairs, ModelPair{p.id, i, j, measuredWatts(u) && (!isMeasured(u) || measuredWatts(of))})
+		}
+	}
+	if r.grid != nil {
+		m.Grid, m.Bases = len(m.Bases), append(m.Bases, r.base(*r.grid, noWatts, "", at))
 	}
 	figures := map[string]Figure{}
 	on := func(f Figure) (prices []int) {
@@ -297,7 +336,10 @@ func (r *Result) Model(most int) Model {
 	follow := m.Following()
 	for _, q := range r.Questions {
 		m.Answers[q.Table] = append([]Option{}, q.options...)
-		for _, o := range q.options {
+		for i, o := range q.options {
+			if follow[o.Figures[0]] {
+				m.Answers[q.Table][i].Verdict = "" // it follows as well
+			}
 			for _, id := range o.Figures {
 				if f, ok := figures[id]; ok && !follow[id] {
 					still := StillFigure{Figure: f.Figure, Value: f.Value, Low: f.Low, High: f.High, On: on(f)}
@@ -312,26 +354,97 @@ func (r *Result) Model(most int) Model {
 	return m
 }
 
+// base is what a use has in common with others, for the indices of prices by their keys.
+func (r *Result) base(u use, watts results.Provenance, unfit stats.Reason, at map[string]int) ModelBase {
+	base := ModelBase{From: map[Term]int{}, Tables: []string{}, Moved: slug(metricMoved(u.metric)), Swings: []int{}, Sale: u.saleColumn(), Measured: measuredWatts(watts), Counts: isMeasured(watts) && unfit == "", Gains: !partial(watts.Boundary)}
+	for i, v := range u.terms {
+		base.Terms = append(base.Terms, orAbsent(v))
+		if price, ok := at[u.from[i]]; ok {
+			base.From[i] = price
+		}
+	}
+	for _, p := range r.prices.Sheet {
+		if price, ok := at[p.Key]; ok && p.moves() && slices.Contains(u.keys(), p.Key) {
+			base.Swings = append(base.Swings, price)
+		}
+	}
+	return base
+}
+
+// ids are the IDs of the figures of a row in tables, with * for the column.
+func (r ModelRow) ids(tables []string) (ids []string) {
+	for _, t := range tables {
+		ids = append(ids, "economics/"+t+"/"+r.At+"/*")
+	}
+	return ids
+}
+
+// Starred are the IDs of the figures of a row, with * for the column: one for each table.
+func (m *Model) Starred(r ModelRow) []string {
+	if r.IDs != nil {
+		return r.IDs
+	}
+	return r.ids(m.Bases[r.Base].Tables)
+}
+
 func same(x, y results.Float) bool { return x == y || x.IsAbsent() && y.IsAbsent() }
 
 // serves reports whether a row of base o can have b, and terms of its own.
 func (b ModelBase) serves(o ModelBase) bool {
 	column := func(c ModelColumn) ModelColumn { c.Low, c.High = 0, 0; return c }
-	return b.Measured == o.Measured && b.Counts == o.Counts && b.Gains == o.Gains && maps.Equal(b.From, o.From) && column(b.Sale) == column(o.Sale) && same(b.Sale.Low, o.Sale.Low) && same(b.Sale.High, o.Sale.High)
+	return b.Measured == o.Measured && b.Counts == o.Counts && b.Gains == o.Gains && maps.Equal(b.From, o.From) && slices.Equal(b.Swings, o.Swings) && column(b.Sale) == column(o.Sale) && same(b.Sale.Low, o.Sale.Low) && same(b.Sale.High, o.Sale.High)
 }
 
 // Following are the IDs of the figures that the model can compute.
 func (m *Model) Following() map[string]bool {
 	ids := map[string]bool{}
 	for _, r := range m.Rows {
-		ids[r.Crossover] = true
-		for _, id := range r.IDs {
+		for _, id := range m.Starred(r) {
 			for _, column := range m.Tables[strings.Split(id, "/")[1]] {
 				ids[strings.Replace(id, "*", column[strings.LastIndexByte(column, '/')+1:], 1)] = true
 			}
 		}
 	}
+	number := func(v float64) string { return slug(plain(v)) }
+	for _, times := range m.Times {
+		for _, p := range m.Pairs {
+			ids[strings.Replace(p.ID, "*", number(times), 1)] = true
+		}
+		if m.Grid >= 0 {
+			ids[id("break-even", number(times), "hashprice")] = true
+			for _, power := range m.Powers {
+				ids[id("break-even", number(times), number(power))] = true
+			}
+		}
+	}
+	for _, r := range m.Rows {
+		if r.Swung {
+			for _, name := range m.moved(r) {
+				ids[id(r.tornado(), r.At+" "+name, "low")], ids[id(r.tornado(), r.At+" "+name, "high")] = true, true
+			}
+		}
+	}
 	return ids
+}
+
+// tornado is the table that moves the prices of a row.
+func (r ModelRow) tornado() string {
+	if Mines(r.Kind) {
+		return "mining-tornado"
+	}
+	return "training-tornado"
+}
+
+// metricMoved is the name of a metric that a tornado moves.
+func metricMoved(metric Figure) string { return "measured " + string(metric.Unit) }
+
+// moved are the names of what the tornado of a row moves.
+func (m *Model) moved(r ModelRow) []string {
+	names := []string{metricMoved(r.Source)}
+	for _, price := range m.Bases[r.Base].Swings {
+		names = append(names, m.Prices[price].Key)
+	}
+	return names
 }
 
 func inModel(m measure) [4]results.Float {

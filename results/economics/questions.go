@@ -279,14 +279,13 @@ func (e *evaluator) grow() {
 		}
 	}
 	if f := figure("economics/colocation/site/margin"); f.shown() {
-		l := lookupFor(e.p)
-		l.setLetting()
-		number := func(column string, unit Unit, formula string, v float64, limit limit) *Figure {
-			return e.number(t.ID, "site", column, unit, formula, v, noWatts, never, l.keys...).within(limit, unit).Figure
+		u, keys := letting(e.p)
+		number := func(column string, unit Unit, formula string, limit limit) *Figure {
+			return e.single(u, t.ID, column, unit, formula, never, keys...).within(limit, unit).Figure
 		}
 		o := option{Option: Option{Name: "letting the site", Kind: "letting", Judged: true, Exact: true}, what: "let the site", pays: "retrofit, operations; the tenant power and servers", margin: f, verdict: NoVerdict,
-			capex:   number("capex", perMW, "retrofit ÷ PUE", retrofitOf(l.terms), anything),
-			payback: number("payback", years[0], "capex ÷ (revenue − operations) of a year", payback(retrofitOf(l.terms), letOf(l.terms, l.terms[Rent]).Cash()*Year), lasting(l.terms[RetrofitLife])),
+			capex:   number("capex", perMW, "retrofit ÷ PUE", anything),
+			payback: number("payback", years[0], "capex ÷ (revenue − operations) of a year", lasting(u.terms[Life])),
 		}
 		o.of(o.margin, o.payback)
 		all, options = append(all, o), append(options, o.Option)

@@ -25,6 +25,8 @@ type Result struct {
 	miner  string
 	prices *Prices
 	uses   []evaluated
+	grid   *use // whose terms those of the break-even table are; nil without one
+	pairs  []pair
 }
 
 // Table is one table of a result.
@@ -38,8 +40,7 @@ type Table struct {
 
 // Column is the head of a column.
 type Column struct {
-	Head string          `json:"head,omitempty"`
-	At   *results.Figure `json:"at,omitempty"` // the column holds for this value of Head
+	Head string `json:"head,omitempty"`
 }
 
 // Cell holds one of its fields, or nothing.
@@ -102,17 +103,17 @@ type Explanation struct {
 
 // Series is a curve to be drawn.
 type Series struct {
-	ID    string          `json:"id"`
-	Table string          `json:"table"` // ID of the table with its numbers
-	Name  string          `json:"name,omitempty"`
-	Of    *results.Figure `json:"of,omitempty"` // instead of a name, the value for which it holds
-	X     string          `json:"x"`            // axis titles, with units
-	Y     string          `json:"y"`
-	At    []float64       `json:"at"`
-	Value []float64       `json:"value"`
+	ID    string    `json:"id"`
+	Table string    `json:"table"` // ID of the table with its numbers
+	Name  string    `json:"name"`
+	X     string    `json:"x"` // axis titles, with units
+	Y     string    `json:"y"`
+	At    []float64 `json:"at"`
+	Value []float64 `json:"value"`
 	// For a tornado: the inputs, and the margins at their low ends. Value holds
 	// the margins at the high ends.
 	Names []string  `json:"names,omitempty"`
+	Rows  []string  `json:"-"` // IDs of the figures of the inputs, up to the last slash
 	Low   []float64 `json:"low,omitempty"`
 }
 

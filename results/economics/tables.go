@@ -190,11 +190,11 @@ func (e *evaluator) investment(table, title, growthKey string, uses []use) {
 	e.append(t)
 }
 
-// guess is the relative range of an input for which the sheet gives none.
-const (
-	guess = 0.1
-	firm  = 1460 // days of freshness of a rule or count, which does not move by itself
-)
+// firm is the freshness in days of a rule or count, which does not move by itself.
+const firm = 1460
+
+// moves reports whether a tornado moves a price: it has a range, or moves by itself.
+func (p Price) moves() bool { return !math.IsNaN(p.Low) || p.key().Fresh < firm }
 
 func (e *evaluator) tornado(table, title string, uses []use) {
 	t := Table{ID: table, Title: title, Columns: heads("candidate", "sold as", "input", "low", "high", "margin at low", "margin at high")}
@@ -205,25 +205,17 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 		}
 		var swings []swing
 		for _, p := range e.p.Sheet {
-			if !slices.Contains(u.keys(), p.Key) {
+			if !slices.Contains(u.keys(), p.Key) || !p.moves() {
 				continue
 			}
 			k := p.key()
-			if math.IsNaN(p.Low) && k.Fresh >= firm {
+			ends := rangeOf(p.SI, p.Low*p.factor, p.High*p.factor, k.Min*k.Units[0].Factor, k.Max*k.Units[0].Factor)
+			if ends.Low == ends.High {
 				continue
 			}
-			least, most := k.Min*k.Units[0].Factor, k.Max*k.Units[0].Factor
-			s := swing{p.Key, p.SI, p.Low * p.factor, p.High * p.factor}
-			if math.IsNaN(p.Low) {
-				d := math.Abs(p.SI) * guess
-				s.Low, s.High = max(least, p.SI-d), min(most, p.SI+d)
-			}
-			if s.Low == s.High {
-				continue
-			}
-			swings = append(swings, s)
+			swings = append(swings, swing{p.Key, p.SI, ends.Low, ends.High})
 		}
-		metric := "measured " + string(u.metric.Unit)
+		metric := metricMoved(u.metric)
 		if m := follow(measuredBy(u.metric.Figure), func(x float64) float64 { return x }); !math.IsNaN(m.Low + m.High) {
 			swings = append(swings, swing{metric, x, m.Low, m.High})
 		}
@@ -239,6 +231,9 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 			return u.ledger(x).Margin()
 		})
 		s := Series{ID: id(table, u.row()), Table: table, Name: u.row(), X: "input", Y: "margin, $/MWh"}
+		if of := &e.uses[e.find(u)]; len(bars) > 0 && e.ids[id(table, u.row()+" "+bars[0].Name, "low")] == 0 { // not the second of one name
+			of.swung = true
+		}
 		for i, b := range bars {
 			end := func(v float64) Cell { return shown(Figure{Figure: number(v, Unit{string(u.metric.Unit), 1})}) }
 			if p, ok := e.p.Find(b.Name); ok {
@@ -251,6 +246,8 @@ func (e *evaluator) tornado(table, title string, uses []use) {
 				label(u.candidate), label(u.product), label(b.Name), end(b.Low), end(b.High),
 				figure("low", "margin with the input at its low end", b.AtLow), figure("high", "margin with the input at its high end", b.AtHigh),
 			})
+			low := t.Rows[len(t.Rows)-1][5].Figure.ID
+			s.Rows = append(s.Rows, low[:strings.LastIndex(low, "/low")])
 			s.At, s.Names, s.Low, s.Value = append(s.At, float64(i)), append(s.Names, b.Name), append(s.Low, b.AtLow*MWh), append(s.Value, b.AtHigh*MWh)
 		}
 		e.Series = append(e.Series, s)
@@ -345,7 +342,11 @@ var (
 
 func (e *evaluator) breakEven() {
 	l := lookupFor(e.p)
-	price, fee, pue := l.hashprice(), l.get("pool_fee"), l.get("pue_mining")
+	price := l.hashprice()
+	hashpriceKeys := slices.Clone(l.keys)
+	l.set(Fee, "pool_fee")
+	l.set(PUE, "pue_mining")
+	e.grid = &use{terms: l.terms, from: l.from}
 	t := Table{ID: "break-even", Title: "J/TH that just earns its power", Columns: heads("hashprice"), Notes: []string{
 		"A machine below the figure earns its power at that price, one above it does not; operations and capital are not included.",
 	}}
@@ -353,11 +354,10 @@ func (e *evaluator) breakEven() {
 		t.Columns = append(t.Columns, Column{Head: plain(p) + " $/MWh"})
 	}
 	for _, g := range hashpriceGrid {
-		at := number(price*g, quoted("hashprice"))
-		row := []Cell{shown(Figure{Figure: at})}
-		s := Series{ID: id(t.ID, plain(g)), Table: t.ID, Of: &at, X: "power price, $/MWh", Y: "J/TH"}
+		row := []Cell{e.number(t.ID, plain(g), "hashprice", quoted("hashprice"), "hashprice × "+plain(g), price*g, noWatts, unknown, hashpriceKeys...)}
+		s := Series{ID: id(t.ID, plain(g)), Table: t.ID, Name: plain(g) + " × hashprice", X: "power price, $/MWh", Y: "J/TH"}
 		for _, p := range powerGrid {
-			v := breakEvenEfficiency(price*g, p/MWh, pue, fee)
+			v := efficiencyOf(l.terms, g, p/MWh)
 			row = append(row, e.number(t.ID, plain(g), plain(p), perTH, "hashprice × (1 − pool fee) ÷ (power price × PUE)", v, noWatts, unknown, l.keys...))
 			s.At, s.Value = append(s.At, p), append(s.Value, v/PerTH)
 		}
@@ -367,17 +367,15 @@ func (e *evaluator) breakEven() {
 }
 
 func (e *evaluator) colocation() {
-	l := lookupFor(e.p)
-	l.setLetting()
-	c := letOf(l.terms, l.terms[Rent])
-	figure := func(column, formula string, v float64) Cell {
-		return e.number("colocation", "site", column, perMWh, formula, v, noWatts, unknown, l.keys...)
+	u, keys := letting(e.p)
+	figure := func(column, formula string) Cell {
+		return e.single(u, "colocation", column, perMWh, formula, unknown, keys...)
 	}
 	t := Table{ID: "colocation", Title: "Colocation, $/MWh connected", Columns: heads("revenue", "operations", "capital of the retrofit", "margin"), Rows: [][]Cell{{
-		figure("revenue", "rent × occupancy ÷ PUE", c.Revenue), figure("operations", "as given", c.Operations),
-		figure("capital", "capex × r/(1−(1+r)^−n) ÷ 8760 h ÷ PUE", c.Capital), figure("margin", "revenue − operations − capital", c.Margin()),
+		figure("revenue", "rent × occupancy ÷ PUE"), figure("operations", "as given"),
+		figure("capital", "capex × r/(1−(1+r)^−n) ÷ 8760 h ÷ PUE"), figure("margin", "revenue − operations − capital"),
 	}}}
-	if c.Revenue == 0 {
+	if u.ledger(u.value()).Revenue == 0 {
 		t.Rows[0][3].mark("of a use that sells nothing")
 	}
 	t.margin("colocation", e.p)
@@ -409,10 +407,8 @@ const maxPairs = 64
 
 func (e *evaluator) indifference(mining, training []use) {
 	t := Table{ID: "indifference", Title: "Training price at which training has the margin of mining", Columns: heads("training", "sold as", "mining")}
-	price := lookupFor(e.p).hashprice()
 	for _, g := range hashpriceGrid {
-		at := number(price*g, quoted("hashprice"))
-		t.Columns = append(t.Columns, Column{At: &at})
+		t.Columns = append(t.Columns, Column{Head: "at " + plain(g) + " × hashprice"})
 	}
 	for _, u := range training {
 		costs := u.ledger(u.value())
@@ -423,7 +419,7 @@ func (e *evaluator) indifference(mining, training []use) {
 			}
 			pair := u.row() + " against " + m.row()
 			row := []Cell{label(u.candidate), label(u.product), label(m.candidate)}
-			s := Series{ID: id(t.ID, pair), Table: t.ID, Name: pair, X: "hashprice, $/PH/day", Y: u.sale.Name}
+			s := Series{Table: t.ID, Name: pair, X: "hashprice, times that of the sheet", Y: u.sale.Name}
 			watts := u.watts
 			if isMeasured(watts) {
 				watts = m.watts
@@ -431,9 +427,11 @@ func (e *evaluator) indifference(mining, training []use) {
 			for _, g := range hashpriceGrid {
 				v := crossoverOf(u.kind, u.terms, u.value(), m.kind, m.terms, m.value(), g)
 				row = append(row, e.number(t.ID, pair, plain(g), u.sale, "(margin of mining + costs of training) ÷ revenue of training for a price of 1", v, watts, unknown, slices.Concat(u.keys(), m.keys(), []string{u.metric.ID, m.metric.ID})...).within(u.priced(), u.sale))
-				s.At, s.Value = append(s.At, price*g*PHDay), append(s.Value, v/u.sale.Factor)
+				s.At, s.Value = append(s.At, g), append(s.Value, v/u.sale.Factor)
 			}
-			e.cross(u, m, row[3+slices.Index(hashpriceGrid, 1)].Figure.ID)
+			of := row[3+slices.Index(hashpriceGrid, 1)].Figure.ID
+			s.ID = starred(of, "1")
+			e.cross(u, m, of)
 			if t.Rows = append(t.Rows, row); !slices.ContainsFunc(row, Cell.LeftOut) {
 				e.Series = append(e.Series, s)
 			}

@@ -59,6 +59,7 @@ const (
 	MiningNode             // J/hash
 	Sold                   // sample/J or token/J
 	Rented                 // W
+	Letting                // none: of the site, to tenants who bring their machines
 )
 
 // Mines reports whether a kind is mining.
@@ -88,6 +89,8 @@ func revenueOf(kind Kind, t Terms, x float64) float64 {
 		return sampleRevenue(t[Sale], x, t[Share], t[Fee], t[PUE])
 	case Rented:
 		return rentRevenue(t[Sale], rentedGPUs(t), t[Share], t[Fee], x, t[PUE])
+	case Letting:
+		return colocationRevenue(t[Rent], t[Occupancy], t[LetPUE])
 	}
 	return miningRevenue(hashpriceOf(t), x, t[PUE], t[Fee], t[Share])
 }
@@ -105,6 +108,9 @@ func siteWattsOf(kind Kind, t Terms, x float64) float64 { return wattsOf(kind, t
 
 // capexOf is the price of machine and infrastructure in $/W of site power.
 func capexOf(kind Kind, t Terms, x float64) float64 {
+	if kind == Letting {
+		return retrofitOf(t)
+	}
 	machine := t[Machine] / wattsOf(kind, t, x)
 	if kind == MiningASIC {
 		machine = t[Machine] / x
@@ -114,6 +120,9 @@ func capexOf(kind Kind, t Terms, x float64) float64 {
 
 // ledgerOf is the ledger at a value x of the metric, per connected joule.
 func ledgerOf(kind Kind, t Terms, x float64) Ledger {
+	if kind == Letting {
+		return letOf(t, t[Rent])
+	}
 	power := t[Power]
 	if Mines(kind) {
 		power = power * t[Share]
@@ -142,6 +151,25 @@ func equalPrice(margin float64, kind Kind, t Terms, x float64) float64 {
 func crossoverOf(kind Kind, t Terms, x float64, otherKind Kind, other Terms, y float64, times float64) float64 {
 	l := ledgerOf(otherKind, other, y)
 	return equalPrice(l.Margin()+l.Revenue*(times-1), kind, t, x)
+}
+
+// efficiencyOf is the J/hash that just pays for power at a price in $/J, with times the
+// revenue of a hash.
+func efficiencyOf(t Terms, times, power float64) float64 {
+	return breakEvenEfficiency(hashpriceOf(t)*times, power, t[PUE], t[Fee])
+}
+
+// guess is the part of a price by which it is moved where the sheet has no range.
+const guess = 0.1
+
+// rangeOf are the ends between which a price is moved, Low and High: those of the sheet,
+// or so much less and more as guess says, within what the key allows; NaN is no end.
+func rangeOf(price, low, high, least, most float64) measure {
+	if math.IsNaN(low) {
+		d := math.Abs(price) * guess
+		return measure{price, max(least, price-d), min(most, price+d), math.NaN()}
+	}
+	return measure{price, low, high, math.NaN()}
 }
 
 // flowsOf is the cash of a use as an investment, in $/W at the ends of years.

@@ -216,6 +216,15 @@ func (l *lookup) setLetting() {
 	l.set(Rent, "colocation_price")
 }
 
+// letting is letting the site to tenants who bring their machines, and the keys of its
+// prices.
+func letting(p *Prices) (use, []string) {
+	l := lookupFor(p)
+	l.setLetting()
+	l.set(Life, "retrofit_life")
+	return use{candidate: "site", watts: noWatts, kind: Letting, terms: l.terms, from: l.from}, l.keys
+}
+
 // at is the use with the terms of a lookup. Its revenue changes by a key, or else
 // stays.
 func (u use) at(l *lookup, growth string) use {

@@ -137,6 +137,16 @@ function crossoverOf(kind, t, x, otherKind, other, y, times) {
   let l = ledgerOf(otherKind, other, y);
   return equalPrice((Ledger_Margin(l) + (l.Revenue * (times - 1))), kind, t, x);
 }
+function efficiencyOf(t, times, power) {
+  return breakEvenEfficiency((hashpriceOf(t) * times), power, t[10], t[8]);
+}
+function rangeOf(price, low, high, least, most) {
+  if (Number.isNaN(low)) {
+    let d = (Math.abs(price) * 0.1);
+    return {Value: price, Low: Math.max(least, (price - d)), High: Math.min(most, (price + d)), Instrument: NaN};
+  }
+  return {Value: price, Low: low, High: high, Instrument: NaN};
+}
 function soldAtALoss(options) {
   let best = preferred(options);
   if ((best < 0)) {
@@ -265,6 +275,9 @@ function EarnsMost(options, caveat) {
   return [...parts, {Text: ".", Figure: "", Interval: false}];
 }
 function ledgerOf(kind, t, x) {
+  if ((kind === 4)) {
+    return letOf(t, t[25]);
+  }
   let power = t[11];
   if (Mines(kind)) {
     power = (power * t[9]);
@@ -287,6 +300,9 @@ function breakEvenOf(kind, t, x) {
   return equalPrice(0, kind, t, x);
 }
 function capexOf(kind, t, x) {
+  if ((kind === 4)) {
+    return retrofitOf(t);
+  }
   let machine = (t[13] / wattsOf(kind, t, x));
   if ((kind === 0)) {
     machine = (t[13] / x);
@@ -395,6 +411,8 @@ function revenueOf(kind, t, x) {
     return sampleRevenue(t[5], x, t[9], t[8], t[10]);
   } else if (kind === 3) {
     return rentRevenue(t[5], rentedGPUs(t), t[9], t[8], x, t[10]);
+  } else if (kind === 4) {
+    return colocationRevenue(t[25], t[26], t[27]);
   }
   return miningRevenue(hashpriceOf(t), x, t[10], t[8], t[9]);
 }
@@ -437,6 +455,12 @@ function sideOf(value, low, high, counts, gains, gain, loss) {
 function equalPrice(margin, kind, t, x) {
   let l = ledgerOf(kind, t, x);
   return indifference(margin, ((l.Power + l.Operations) + l.Capital), (l.Revenue / t[5]));
+}
+function breakEvenEfficiency(hashprice, power, pue, fee) {
+  if ((power <= 0)) {
+    return Infinity;
+  }
+  return ((hashprice / (power * pue)) * (1 - fee));
 }
 function preferred(options) {
   let best = -1;

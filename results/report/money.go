@@ -65,9 +65,6 @@ func moneyTable(t economics.Table) table.Table {
 	out := table.Table{ID: word(t.ID), Title: t.Title, Notes: t.Notes}
 	for j, of := range t.Columns {
 		c := table.Column{Head: of.Head, Kind: table.Name, Limit: table.TextLimit}
-		if of.At != nil {
-			c.Head, _ = table.Split(*of.At)
-		}
 		if slices.ContainsFunc(t.Rows, func(row []economics.Cell) bool { return row[j].Figure != nil }) {
 			c.Kind = table.Value
 		}
@@ -82,7 +79,12 @@ func moneyTable(t economics.Table) table.Table {
 			if t.ID == sheetID && t.Columns[j].Head == "value" {
 				c.Text = typed.ReplaceAllStringFunc(c.Text, table.Typeset)
 			}
-			line = append(line, moneyCell(c))
+			cell := moneyCell(c)
+			if n, ok := cell.(table.Number); ok && strings.HasSuffix(t.ID, "-tornado") {
+				n.End = map[string]string{"low": "from", "high": "to"}[t.Columns[j].Head]
+				cell = n
+			}
+			line = append(line, cell)
 		}
 		out.Row(line...)
 	}
@@ -197,7 +199,7 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 			of = &chart.Lines{Head: chart.Head{ID: name, Title: results.Line(t.Title, 120), Table: word(t.ID)}, X: chart.Axis{Title: results.Line(s.X, 60), Free: true}, Y: chart.Axis{Title: results.Line(s.Y, 60)}}
 			axes, lines[s.Y] = append(axes, s.Y), of
 		}
-		line := chart.Series{Name: seriesName(s)}
+		line := chart.Series{ID: s.ID, Name: s.Name}
 		for j := range s.At {
 			line.Points = append(line.Points, chart.LinePoint{X: s.At[j], Y: s.Value[j], Low: math.NaN(), High: math.NaN()})
 		}
@@ -212,14 +214,6 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 	return out
 }
 
-// seriesName is the name of a curve, or the value for which it holds.
-func seriesName(s economics.Series) string {
-	if s.Of != nil {
-		return table.One(*s.Of)
-	}
-	return s.Name
-}
-
 // tornado draws the margins at the low and the high end of each input.
 func tornado(p Page, t economics.Table, s economics.Series, id string) []picture {
 	c := chart.Tornado{Head: chart.Head{ID: id, Title: results.Line(t.Title+": "+s.Name, 120), Table: word(t.ID)}, Axis: chart.Axis{Title: results.Line(s.Y, 60), Free: true}}
@@ -228,10 +222,10 @@ func tornado(p Page, t economics.Table, s economics.Series, id string) []picture
 		return nil
 	}
 	value, _ := table.Split(base.Figure)
-	c.Base, c.BaseText = float64(base.Value), "as priced: "+value
+	c.Base, c.BaseText, c.BaseID = float64(base.Value), "as priced: "+value, base.ID
 	for i := range s.Names {
 		if i < len(s.Low) && i < len(s.Value) && i < tornadoMost {
-			c.Rows = append(c.Rows, chart.Swing{Name: s.Names[i], Low: s.Low[i], High: s.Value[i]})
+			c.Rows = append(c.Rows, chart.Swing{ID: s.Rows[i], Name: s.Names[i], Low: s.Low[i], High: s.Value[i]})
 		}
 	}
 	if len(c.Rows) == 0 {
@@ -253,8 +247,8 @@ func breakEven(p Page, t economics.Table) []picture {
 	limit := float64(best.Value) / economics.PerTH
 	m := chart.Matrix{
 		Head: chart.Head{ID: "m-break-even", Title: fmt.Sprintf("%s, against %s at %s", results.Line(t.Title, 80), results.Line(who, 40), table.Quantity(best.Value, best.Unit)), Table: word(t.ID)},
-		Axis: chart.AxisOf("", "J/TH"), Across: "power price, $/MWh", Down: "hashprice, $/PH/day", Base: limit,
-		Better: "earns its power", Worse: "does not",
+		Axis: chart.AxisOf("", "J/TH"), Across: "power price, $/MWh", Down: "hashprice, times that of the sheet", Base: limit,
+		Better: "earns its power", Worse: "does not", Live: true,
 	}
 	if !best.Judged() {
 		m.Better, m.Worse = "above what is published or not ranked", "below it"
@@ -268,8 +262,7 @@ func breakEven(p Page, t economics.Table) []picture {
 				m.Columns = append(m.Columns, table.Round(x, 6))
 			}
 		}
-		at, _ := table.Split(*s.Of)
-		m.Rows = append(m.Rows, at)
+		m.Rows = append(m.Rows, strings.TrimSuffix(s.Name, " × hashprice")+" ×")
 		var row []chart.Cell
 		for _, v := range s.Value {
 			row = append(row, chart.Cell{Value: v, Better: v >= limit})

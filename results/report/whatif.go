@@ -26,10 +26,13 @@ var (
 	whatIfJS string
 )
 
+// perTH is the unit of the table over hashprices and power prices.
+const perTH = "J/TH"
+
 // What a page can compute at other prices.
 const (
 	triedID    = "what-if" // of the section
-	triedRows  = 100       // uses of machines, of about a kilobyte each with their row in the table
+	triedRows  = 200       // uses of machines, of about half a kilobyte each with their row in the table
 	triedDials = 16
 )
 
@@ -41,18 +44,20 @@ type tried struct {
 	Caveat string               `json:"caveat"` // of the prices
 }
 
-// triedUnit is how a unit is printed. Numbers up to Most have no k, M or bn behind them.
+// triedUnit is how a unit is printed. Numbers up to Most have no k, M or bn behind them;
+// those of a unit with SI prefixes never have.
 type triedUnit struct {
 	Name   string  `json:"name"`
 	Symbol string  `json:"symbol"`
-	Most   float64 `json:"most"`
+	Most   float64 `json:"most,omitempty"`
+	SI     bool    `json:"si,omitempty"`
 }
 
 func triedModel(r *economics.Result) tried {
 	m := tried{Model: r.Model(triedRows), Units: map[string]triedUnit{}, Texts: map[string][2]string{}, Caveat: caveat(r)}
 	unit := func(name string) {
 		s := table.ShapeOf(results.Unit(name))
-		m.Units[name] = triedUnit{name, s.Symbol, s.Most}
+		m.Units[name] = triedUnit{name, s.Symbol, s.Most, !s.Words}
 	}
 	for _, c := range m.Columns {
 		unit(c.Unit)
@@ -61,8 +66,10 @@ func triedModel(r *economics.Result) tried {
 		unit(m.Bases[r.Base].Sale.Unit)
 	}
 	for _, p := range m.Prices {
+		unit(p.Unit)
 		unit(machinePrice(p.Unit))
 	}
+	unit(perTH)
 	for id, f := range m.Still {
 		value, interval := table.Split(f.Figure)
 		m.Texts[id] = [2]string{value, interval}

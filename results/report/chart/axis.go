@@ -387,23 +387,27 @@ func (s *surface) heading(y float64, title string) float64 {
 
 // yAxis draws the labels left of the panel and the grid.
 func (s *surface) yAxis(p *panel) {
-	for _, t := range p.y.ticks() {
-		if y := p.at(p.x.min, t.value).y; y >= p.y0 && y <= p.y1 {
-			s.stroke(pen(grid, 1), p.x0, y, p.x1, y)
+	s.axis("y", func() {
+		for _, t := range p.y.ticks() {
+			if y := p.at(p.x.min, t.value).y; y >= p.y0 && y <= p.y1 {
+				s.stroke(pen(grid, 1), p.x0, y, p.x1, y)
+			}
 		}
-	}
-	for _, t := range p.y.ticks() {
-		s.note(p.x0-6, p.atY(t.value)+s.small*0.34, t.label, end)
-	}
+		for _, t := range p.y.ticks() {
+			s.note(p.x0-6, p.atY(t.value)+s.small*0.34, t.label, end)
+		}
+	})
 }
 
 // upright draws the grid lines of x.
 func (s *surface) upright(p *panel) {
-	for _, t := range p.x.ticks() {
-		if x := p.at(t.value, p.y.min).x; x >= p.x0 && x <= p.x1 {
-			s.stroke(pen(grid, 1), x, p.y1, x, p.y0)
+	s.axis("x", func() {
+		for _, t := range p.x.ticks() {
+			if x := p.at(t.value, p.y.min).x; x >= p.x0 && x <= p.x1 {
+				s.stroke(pen(grid, 1), x, p.y1, x, p.y0)
+			}
 		}
-	}
+	})
 }
 
 // xAxis draws the axis below the panel, drops labels that would overlap, and
@@ -420,17 +424,19 @@ func (s *surface) xAxis(p *panel, a Axis) {
 // xTicks draws the line, the ticks and the labels of xAxis.
 func (s *surface) xTicks(p *panel) {
 	s.stroke(pen(rule, 1), p.x0, p.y1, p.x1, p.y1)
-	for _, t := range p.x.ticks() {
-		s.stroke(pen(rule, 1), p.atX(t.value), p.y1, p.atX(t.value), p.y1+4)
-	}
-	last := math.Inf(-1)
-	for _, t := range p.x.ticks() {
-		at, half := p.atX(t.value), s.width(t.label)/2
-		if at-half >= last && at+half <= s.w {
-			last = at + half + 6
-			s.note(max(at, half), p.y1+7+s.small, t.label, middle)
+	s.axis("x", func() {
+		for _, t := range p.x.ticks() {
+			s.stroke(pen(rule, 1), p.atX(t.value), p.y1, p.atX(t.value), p.y1+4)
 		}
-	}
+		last := math.Inf(-1)
+		for _, t := range p.x.ticks() {
+			at, half := p.atX(t.value), s.width(t.label)/2
+			if at-half >= last && at+half <= s.w {
+				last = at + half + 6
+				s.note(max(at, half), p.y1+7+s.small, t.label, middle)
+			}
+		}
+	})
 }
 
 // gutter is the width that yAxis needs for its labels.

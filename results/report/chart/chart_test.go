@@ -52,7 +52,7 @@ const limit = 130_000
 // elements and attributes that a drawing may have.
 var (
 	elements   = []string{"div", "svg", "title", "desc", "g", "path", "circle", "text", "p", "ul", "li", "a"}
-	attributes = []string{"class", "viewBox", "font-size", "role", "aria-labelledby", "xmlns", "id", "d", "cx", "cy", "r", "x", "y", "stroke-width", "stroke-dasharray", "textLength", "lengthAdjust", "width", "height", "aria-hidden", "href", "data-x", "data-y", "data-series", "data-level"}
+	attributes = []string{"class", "viewBox", "font-size", "role", "aria-labelledby", "xmlns", "id", "d", "cx", "cy", "r", "x", "y", "stroke-width", "stroke-dasharray", "textLength", "lengthAdjust", "width", "height", "aria-hidden", "href", "data-x", "data-y", "data-series", "data-level", "data-axis", "data-bar", "data-base", "data-cells"}
 	prose      = []string{"text", "title", "desc", "p", "li", "a"} // may hold text
 	numeric    = []string{"textLength", "cx", "cy", "r", "x", "y", "stroke-width", "font-size"}
 	pathData   = regexp.MustCompile(`^[MLZ0-9 .-]*$`)

@@ -17,7 +17,8 @@ import (
 // A script can redraw it if its series have IDs. Each drawing is an svg with the
 // attributes data-x and data-y: four numbers, the coordinates in the drawing of two points of
 // the axis and their values, in the units of the axis; axes are linear and y runs
-// down. A series with an ID is a g with data-series="ID", whose paths are its line
+// down. What shows the ticks of an axis is in a g with data-axis. A series with an ID is
+// a g with data-series, all IDs of what it stands for, whose paths are its line
 // and its marks; a level with an ID is a g with data-level="ID", whose path and
 // text lie at its value when the page was written.
 type Lines struct {
@@ -29,7 +30,7 @@ type Lines struct {
 
 // Series is a line with a name.
 type Series struct {
-	ID       string // for a script: letters, digits and signs; may be empty
+	ID       string // for a script, without spaces; may be empty
 	Name     string
 	Points   []LinePoint // in drawing order; one that is not drawable is a gap
 	Modelled bool        // dashed, ~ before its name
@@ -83,8 +84,9 @@ func (l Lines) SVG() template.HTML {
 		if !slices.ContainsFunc(points, LinePoint.ok) {
 			continue
 		}
-		if i := slices.IndexFunc(d.Series, in.same); i >= 0 && in.ID == "" {
+		if i := slices.IndexFunc(d.Series, in.same); i >= 0 {
 			d.names[i] = append(d.names[i], in.Name)
+			d.Series[i].ID = strings.TrimSpace(d.Series[i].ID + " " + in.ID)
 			continue
 		}
 		d.Series, d.names = append(d.Series, in), append(d.names, []string{in.Name})
@@ -194,6 +196,7 @@ func (l *lines) draw(s *surface) {
 	for _, v := range l.Up {
 		xs = append(xs, v.At)
 	}
+	s.live = slices.ContainsFunc(l.Series, func(in Series) bool { return in.ID != "" })
 	y := l.Y.scale(ys, 5, 0.06)
 	top := s.heading(0, l.Y.title(y))
 	if len(l.Up) > 0 {
@@ -201,8 +204,8 @@ func (l *lines) draw(s *surface) {
 	}
 	p := s.panel(top, 270, 8, y)
 	p.x = l.X.scale(xs, p.columns(80), 0)
-	if slices.ContainsFunc(l.Series, func(in Series) bool { return in.ID != "" }) {
-		s.data = fmt.Sprintf(` data-x="%s %s %g %g" data-y="%s %s %g %g"`, number(p.x0), number(p.x1), p.x.min, p.x.max, number(p.y1), number(p.y0), p.y.min, p.y.max)
+	if s.live {
+		s.data = ends("x", p.x0, p.x1, p.x) + ends("y", p.y1, p.y0, p.y)
 	}
 	s.yAxis(p)
 	s.xAxis(p, l.X)
@@ -255,17 +258,22 @@ func (l *lines) draw(s *surface) {
 	}
 }
 
-// Tornado shows how far each assumption moves an outcome.
+// Tornado shows how far each assumption moves an outcome. A script can redraw it if its
+// rows have IDs: each drawing has data-x and data-axis as those of Lines, a row is a g with
+// data-bar="ID", whose paths are its bar at the low end and that at the high end, and the
+// outcome itself a g with data-base="BaseID", whose texts are its label.
 type Tornado struct {
 	Head
 	Axis     Axis // of the outcome; it starts at zero only if Free is not set
 	Base     float64
 	BaseText string
+	BaseID   string // for a script
 	Rows     []Swing
 }
 
 // Swing is one assumption, with the outcome at its low and at its high end.
 type Swing struct {
+	ID        string // for a script; may be empty
 	Name      string
 	Low, High float64
 }
@@ -314,6 +322,9 @@ func (t Tornado) draw(s *surface) {
 	}
 	p := s.rows(s.line*float64(len(title))+9, room, names, func(int) int { return 0 })
 	p.x = t.Axis.scale(values, p.columns(70), 0.04)
+	if s.live = drawn[0].ID != ""; s.live {
+		s.data = ends("x", p.x0, p.x1, p.x)
+	}
 	base := p.atX(t.Base)
 	bands := p.bands()
 	for _, b := range bands {
@@ -322,17 +333,21 @@ func (t Tornado) draw(s *surface) {
 	for i, r := range drawn {
 		y := p.atY(p.row(i))
 		s.rowName(p, i, false)
-		s.tip(fmt.Sprintf("%s: %s to %s", results.Line(r.Name, 60), t.Axis.print(r.Low), t.Axis.print(r.High)), func() {
-			low, high := p.atX(r.Low), p.atX(r.High)
-			bar := rectangle(min(low, base), y-half, math.Abs(low-base), 2*half)
-			s.path(both(paper, pen(hueA, 1.6)), points(bar), true)
-			s.rect(min(high, base), y-half, math.Abs(high-base), 2*half, hueA)
+		s.group("data-bar", r.ID, func() {
+			s.tip(fmt.Sprintf("%s: %s to %s", results.Line(r.Name, 60), t.Axis.print(r.Low), t.Axis.print(r.High)), func() {
+				low, high := p.atX(r.Low), p.atX(r.High)
+				bar := rectangle(min(low, base), y-half, math.Abs(low-base), 2*half)
+				s.path(both(paper, pen(hueA, 1.6)), points(bar), true)
+				s.rect(min(high, base), y-half, math.Abs(high-base), 2*half, hueA)
+			})
 		})
 	}
-	for _, b := range bands {
-		s.stroke(pen(text, 1.4), base, b.y0, base, b.y1)
-	}
-	s.centred(base, s.small, s.w, title)
+	s.group("data-base", t.BaseID, func() {
+		for _, b := range bands {
+			s.stroke(pen(text, 1.4), base, b.y0, base, b.y1)
+		}
+		s.centred(base, s.small, s.w, title)
+	})
 	s.xAxis(p.panel, t.Axis)
 	s.foot(plain("Hollow: at the low end of the assumption, filled: at the high end."), t.undrawn(len(t.Rows)-len(drawn), "assumption"))
 }

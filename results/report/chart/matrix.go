@@ -10,7 +10,10 @@ import (
 )
 
 // Matrix is a table whose cells are shaded by their distance from Base, with a
-// glyph for the better or worse side, such as a break-even matrix.
+// glyph for the better or worse side, such as a break-even matrix. A script can redraw it
+// if it is Live: each drawing has data-cells, the left and the top of the first cell, the
+// width and the height of each, and the numbers of rows and columns; the base in
+// data-base; and what it draws in the cells in a g with data-axis="cells".
 type Matrix struct {
 	Head
 	Axis    Axis   // of the cells
@@ -19,6 +22,7 @@ type Matrix struct {
 	Columns []string
 	Rows    []string
 	Cells   [][]Cell // by row, then by column; missing ones are empty
+	Live    bool
 
 	Base          float64 // in the unit of the cells
 	Better, Worse string  // legend: "pays", "costs"
@@ -135,7 +139,20 @@ func (m Matrix) draw(s *surface) {
 		s.lines(0, y+7+h*(float64(r)+0.5)+s.small*0.34-s.line*float64(len(lines)-1)/2, lines, style{size: s.small, whole: downWhole[r]})
 	}
 	y += 7
+	if s.live = m.Live; s.live {
+		s.data = fmt.Sprintf(` data-cells="%s %s %s %s %d %d" data-base="%g"`, number(nameW), number(y), number(w), number(h), rows, columns, base)
+	}
+	s.axis("cells", func() { m.fill(s, rows, columns, nameW, y, w, h, most, base, print) })
+	good, bad := m.words()
+	s.h = y + h*float64(rows) + 4
+	for i, word := range []string{good, bad} {
+		s.legend(word, func(s *surface) { s.glyph(swatchW/2, swatchH/2, i == 0) })
+	}
+	s.foot(m.undrawn(len(m.Rows)-rows, "row"), m.undrawn(len(m.Columns)-columns, "column"))
+}
 
+// fill draws the cells.
+func (m Matrix) fill(s *surface, rows, columns int, nameW, y, w, h, most, base float64, print func(Cell) string) {
 	// Cells of one shade, and glyphs of one side, are drawn in sequence, so that
 	// the canvas puts them into one element.
 	at := func(r, c int) (left, mid float64) { return nameW + w*float64(c), y + h*(float64(r)+0.5) }
@@ -165,12 +182,6 @@ func (m Matrix) draw(s *surface) {
 			}
 		}
 	}
-	good, bad := m.words()
-	s.h = y + h*float64(rows) + 4
-	for i, word := range []string{good, bad} {
-		s.legend(word, func(s *surface) { s.glyph(swatchW/2, swatchH/2, i == 0) })
-	}
-	s.foot(m.undrawn(len(m.Rows)-rows, "row"), m.undrawn(len(m.Columns)-columns, "column"))
 }
 
 var shades = map[bool][3]ink{true: {up1, up2, up3}, false: {down1, down2, down3}}

@@ -23,6 +23,7 @@ type surface struct {
 	keys        []key           // of the legend above the drawing
 	notes       []template.HTML // below the drawing
 	data        string          // attributes for a script
+	live        bool            // a script may redraw it
 }
 
 // key is an entry of a legend: the look of a series, drawn into swatchW × swatchH.
@@ -229,6 +230,15 @@ func (s *surface) group(attribute, id string, draw func()) {
 	s.markup("<g " + attribute + `="` + html.EscapeString(results.Line(id, 200)) + `">`)
 	draw()
 	s.markup("</g>")
+}
+
+// axis groups what draw draws of an axis, x or y, for a script.
+func (s *surface) axis(name string, draw func()) { s.group("data-axis", noteIf(s.live, name), draw) }
+
+// ends are two points of an axis for a script: their coordinates in the drawing, and
+// their values.
+func ends(axis string, from, to float64, of scale) string {
+	return fmt.Sprintf(` data-%s="%s %s %g %g"`, axis, number(from), number(to), of.min, of.max)
 }
 
 // flag is the label of a vertical line, in order from left to right.

@@ -105,6 +105,7 @@ func (t Table) grid(out *strings.Builder, columns []laid) {
 			attribute("data-verdict", x.of)
 			attribute("data-price-of", x.price)
 			attribute("data-at", x.at)
+			attribute("data-end", x.end)
 			attribute("data-figure", x.id)
 			out.WriteString(">")
 			if x.choice != "" {

@@ -148,6 +148,7 @@ type Number struct {
 	Value results.Float
 	Print string // as it is shown; "" means four significant digits
 	Under string
+	End   string // of a range, for a script: from or to
 }
 
 // Time is an instant, in UTC.
@@ -215,6 +216,7 @@ type printed struct {
 	href, at, choice string // of a link, to this place, and of a box
 	of               string // of a verdict: the ID of its figure
 	price            string // key of a price
+	end              string // of a range, for a script
 	chart            Chart
 }
 
@@ -323,7 +325,7 @@ func (l *laid) print(c Cell, s scale, note func(why string) string) printed {
 	case Chart:
 		return printed{chart: x}
 	case Number:
-		return printed{value: cmp.Or(results.Line(x.Print, l.Limit), Round(float64(x.Value), 4)), under: results.Line(x.Under, l.Limit), sort: sortable(x.Value)}
+		return printed{value: cmp.Or(results.Line(x.Print, l.Limit), Round(float64(x.Value), 4)), under: results.Line(x.Under, l.Limit), sort: sortable(x.Value), end: x.End}
 	case Time:
 		at := time.Time(x).UTC()
 		return printed{value: results.Minute(at), sort: strconv.FormatInt(at.Unix(), 10)}
