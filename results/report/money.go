@@ -196,7 +196,7 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 			if len(axes) > 0 {
 				name += fmt.Sprint("-", len(axes)+1)
 			}
-			of = &chart.Lines{Head: chart.Head{ID: name, Title: results.Line(t.Title, 120), Table: word(t.ID)}, X: chart.Axis{Title: results.Line(s.X, 60), Free: true}, Y: chart.Axis{Title: results.Line(s.Y, 60)}}
+			of = &chart.Lines{Head: chart.Head{ID: name, Title: results.Line(t.Title, 120), Table: word(t.ID)}, X: chart.Axis{Title: results.Line(s.X, 60), Free: true}, Y: chart.Axis{Title: results.Line(s.Y, 60), Free: true}}
 			axes, lines[s.Y] = append(axes, s.Y), of
 		}
 		line := chart.Series{ID: s.ID, Name: s.Name}
@@ -225,7 +225,7 @@ func tornado(p Page, t economics.Table, s economics.Series, id string) []picture
 	c.Base, c.BaseText, c.BaseID = float64(base.Value), "as priced: "+value, base.ID
 	for i := range s.Names {
 		if i < len(s.Low) && i < len(s.Value) && i < tornadoMost {
-			c.Rows = append(c.Rows, chart.Swing{ID: s.Rows[i], Name: s.Names[i], Low: s.Low[i], High: s.Value[i]})
+			c.Rows = append(c.Rows, chart.Swing{ID: s.Rows[i], Name: strings.ReplaceAll(s.Names[i], "_", " "), Low: s.Low[i], High: s.Value[i]})
 		}
 	}
 	if len(c.Rows) == 0 {

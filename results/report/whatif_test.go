@@ -330,6 +330,46 @@ const shownPrices = `(() => {
 	return out;
 })()`
 
+// chartFaults are the places at which a chart of money does not show the figures of its
+// table: bars and lines off their values by the ticks of their axes, and cells that have
+// other numbers or are on the other side of the base.
+const chartFaults = `(() => {
+	const out = {seen: 0, faults: []}, number = t => Number(t.replace(/−/g, '-').replace(/[,~]/g, '').match(/^\S+/)[0]) * ({k: 1e3, M: 1e6, bn: 1e9}[t.split(' ')[1]] ?? 1);
+	const value = id => number(document.querySelector('#economics td[data-figure="' + id + '"], #economics dd[data-figure="' + id + '"]')?.dataset.sort || 'NaN');
+	const scale = (svg, axis) => { // by two ticks
+		const ticks = [...svg.querySelectorAll('g[data-axis="' + axis + '"] text')].map(t => [Number(t.getAttribute(axis)) - (axis === 'y' ? Number(svg.getAttribute('font-size')) * 0.34 : 0), number(t.textContent)]);
+		const [a, b] = [ticks[ticks.length > 2 ? 1 : 0], ticks.at(-1)]; // the first may have been moved into the drawing
+		return p => a[1] + (p - a[0]) / (b[0] - a[0]) * (b[1] - a[1]);
+	};
+	const check = (what, got, want, range) => { out.seen++; if (!(Math.abs(got - want) <= range / 100)) out.faults.push(what + ': drawn ' + got + ', is ' + want); };
+	for (const svg of document.querySelectorAll('#economics svg')) {
+		const [bars, series] = [...['bar', 'series'].map(a => [...svg.querySelectorAll('g[data-' + a + ']')])];
+		if (bars.length) {
+			const at = scale(svg, 'x'), [x0, x1] = svg.dataset.x.split(' ').map(Number), range = Math.abs(at(x1) - at(x0));
+			for (const g of bars) for (const [i, path] of [...g.querySelectorAll('path')].entries()) {
+				const want = value(g.dataset.bar + '/' + ['low', 'high'][i]), ends = path.getAttribute('d').match(/-?[\d.]+/g).map(Number);
+				const lo = at(Math.min(ends[0], ends[2])), hi = at(Math.max(ends[0], ends[2]));
+				check(g.dataset.bar, Math.abs(lo - want) < Math.abs(hi - want) ? lo : hi, want, range);
+			}
+		}
+		for (const g of series) {
+			const at = scale(svg, 'y'), [y0, y1] = svg.dataset.y.split(' ').map(Number);
+			const points = g.querySelector('path').getAttribute('d').match(/-?[\d.]+/g).map(Number);
+			const id = g.dataset.series.split(' ')[0];
+			check(id, at(points[1]), value(id.replace('*', '0-5')), Math.abs(at(y1) - at(y0)));
+		}
+		if (svg.dataset.cells) {
+			const [, , , , rows, columns] = svg.dataset.cells.split(' ').map(Number), texts = [...svg.querySelectorAll('g[data-axis="cells"] text')].map(t => number(t.textContent));
+			const ids = ['0-5', '0-75', '1', '1-25', '1-5', '2'].slice(0, rows).flatMap(t => [20, 30, 40, 50, 60, 70, 80, 90, 100].slice(0, columns).map(p => 'economics/break-even/' + t + '/' + p));
+			if (texts.length !== ids.length) out.faults.push(texts.length + ' cells, not ' + ids.length);
+			ids.forEach((id, i) => check(id, texts[i], value(id), 2 * Math.max(1, ...ids.map(value))));
+			const d = [...svg.querySelectorAll('g[data-axis="cells"] path.f-a')].map(p => p.getAttribute('d')).join('');
+			check('better', d.split('Z').length - 1, ids.filter(id => value(id) >= Number(svg.dataset.base)).length, 1);
+		}
+	}
+	return out;
+})()`
+
 // The page follows its controls and its fragment, says what is not as priced beside
 // each such figure, and goes back to the very same page.
 func TestWhatIfPage(t *testing.T) {
@@ -414,6 +454,12 @@ func TestWhatIfPage(t *testing.T) {
 		require.Len(t, fragment, len(what))
 		b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(b.url+"#what="+strings.Join(fragment, ",")))
 		moved := asked[pagePrices](b, shownPrices)
+		charts := asked[struct {
+			Seen   int
+			Faults []string
+		}](b, chartFaults)
+		require.Empty(t, charts.Faults, what)
+		require.Greater(t, charts.Seen, 200)
 		there := pageOf(t, threeKinds())
 		r := evaluated(t, economics.Candidates(there.Comparison), lines)
 		r.Banner, there.Economics = there.Economics.Banner, &r

@@ -181,19 +181,19 @@ func charts() map[string]chart.Chart {
 		},
 		"tornado": chart.Tornado{
 			Head: chart.Head{ID: "tornado", Title: "What the margin rests on"},
-			Axis: outcome, Base: 412, BaseText: "412 € a year at base",
+			Axis: outcome, Base: 412, BaseText: "412 € a year at base", BaseID: "base",
 			Rows: []chart.Swing{
-				{Name: "Price of power", Low: 980, High: -210},
-				{Name: "Hash price", Low: 120, High: 790},
-				{Name: "Training kept", Low: 255, High: 430},
-				{Name: "Hours a year", Low: 330, High: 498},
+				{ID: "input-1", Name: "Price of power", Low: 980, High: -210},
+				{ID: "input-2", Name: "Hash price", Low: 120, High: 790},
+				{ID: "input-3", Name: "Training kept", Low: 255, High: 430},
+				{ID: "input-4", Name: "Hours a year", Low: 330, High: 498},
 			},
 		},
 		"matrix": chart.Matrix{
 			Head: chart.Head{ID: "matrix", Title: "Break-even by price of power and hash price"},
 			Axis: outcome, Across: "hash price, €/PH/d", Down: "power, €/kWh",
 			Columns: []string{"30", "40", "50", "60", "70", "80", "90"}, Rows: []string{"0.08", "0.12", "0.16", "0.20", "0.24", "0.30"},
-			Better: "pays", Worse: "costs",
+			Better: "pays", Worse: "costs", Live: true,
 		},
 	}
 	mx := m["matrix"].(chart.Matrix)
