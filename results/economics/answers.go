@@ -18,8 +18,8 @@ type Option struct {
 	Why     string   `json:",omitempty"` // it is not known
 	Figures []string // IDs: the first decides
 
-	Values    []float64     `json:"-"` // of the figures, in their units
-	Low, High float64       `json:"-"` // of the first
+	Values    []float64     `json:"-"`          // of the figures, in their units
+	Low, High float64       `json:"-"`          // of the first
 	Verdict   Profitability `json:",omitempty"` // that rests on the first
 }
 

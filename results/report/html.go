@@ -33,7 +33,7 @@ var (
 	linksJS string
 )
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"plural": results.Plural}).Parse(pageHTML))
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"plural": results.Plural, "unbroken": table.Unbroken}).Parse(pageHTML))
 
 // Page is what goes into a report.
 type Page struct {

@@ -315,6 +315,18 @@ func whole(s string) string {
 	return instant.ReplaceAllString(template.HTMLEscapeString(s), `<span class="k">$0</span>`)
 }
 
+// Unbroken is a text in HTML of which no name is broken after a hyphen, unless it is so
+// long that it may be anywhere.
+func Unbroken(s string) template.HTML {
+	words := strings.Fields(s)
+	for i, w := range words {
+		if words[i] = template.HTMLEscapeString(w); strings.Contains(w, "-") && utf8.RuneCountInString(w) <= wordWidth {
+			words[i] = `<span class="k">` + words[i] + `</span>`
+		}
+	}
+	return template.HTML(strings.Join(words, " ")) // #nosec G203 -- escaped
+}
+
 func element(out *strings.Builder, name, text string) {
 	if text != "" {
 		out.WriteString("<" + name + ">" + template.HTMLEscapeString(text) + "</" + name + ">")

@@ -80,3 +80,7 @@ func TestSpan(t *testing.T) {
 	l.cells = append(l.cells, printed{value: strings.Repeat("8", wordWidth)}, printed{value: strings.Repeat("8", 300)})
 	require.Equal(t, wordWidth+padding, l.span(textWidth))
 }
+
+func TestUnbroken(t *testing.T) {
+	require.Equal(t, `Best: <span class="k">server-09,</span> &lt;i&gt; and `+strings.Repeat("long-", 6)+"name", string(Unbroken("Best: server-09,  <i> and "+strings.Repeat("long-", 6)+"name")))
+}
