@@ -199,6 +199,12 @@ func moneyCharts(p Page, t economics.Table) (out []picture) {
 			of = &chart.Lines{Head: chart.Head{ID: name, Title: results.Line(t.Title, 120), Table: word(t.ID)}, X: chart.Axis{Title: results.Line(s.X, 60), Free: true}, Y: chart.Axis{Title: results.Line(s.Y, 60), Free: true}}
 			axes, lines[s.Y] = append(axes, s.Y), of
 		}
+		if k := slices.IndexFunc(of.Series, func(o chart.Series) bool {
+			return slices.EqualFunc(o.Points, s.Value, func(p chart.LinePoint, v float64) bool { return p.Y == v })
+		}); k >= 0 { // one line for both, which a script splits where they part
+			of.Series[k].ID, of.Series[k].Name = of.Series[k].ID+" "+s.ID, of.Series[k].Name+", "+s.Name
+			continue
+		}
 		line := chart.Series{ID: s.ID, Name: s.Name}
 		for j := range s.At {
 			line.Points = append(line.Points, chart.LinePoint{X: s.At[j], Y: s.Value[j], Low: math.NaN(), High: math.NaN()})

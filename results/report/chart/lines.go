@@ -18,7 +18,7 @@ import (
 // attributes data-x and data-y: four numbers, the coordinates in the drawing of two points of
 // the axis and their values, in the units of the axis; axes are linear and y runs
 // down. What shows the ticks of an axis is in a g with data-axis. A series with an ID is
-// a g with data-series, all IDs of what it stands for, whose paths are its line
+// a g with data-series="ID", whose paths are its line
 // and its marks; a level with an ID is a g with data-level="ID", whose path and
 // text lie at its value when the page was written.
 type Lines struct {
@@ -30,7 +30,7 @@ type Lines struct {
 
 // Series is a line with a name.
 type Series struct {
-	ID       string // for a script, without spaces; may be empty
+	ID       string // for a script: letters, digits and signs; may be empty
 	Name     string
 	Points   []LinePoint // in drawing order; one that is not drawable is a gap
 	Modelled bool        // dashed, ~ before its name
@@ -84,9 +84,8 @@ func (l Lines) SVG() template.HTML {
 		if !slices.ContainsFunc(points, LinePoint.ok) {
 			continue
 		}
-		if i := slices.IndexFunc(d.Series, in.same); i >= 0 {
+		if i := slices.IndexFunc(d.Series, in.same); i >= 0 && in.ID == "" {
 			d.names[i] = append(d.names[i], in.Name)
-			d.Series[i].ID = strings.TrimSpace(d.Series[i].ID + " " + in.ID)
 			continue
 		}
 		d.Series, d.names = append(d.Series, in), append(d.names, []string{in.Name})
