@@ -90,7 +90,7 @@ func TestVectors(t *testing.T) {
 				s.bits = jsonText(v.bits)
 			}
 			judge := func(j *job, s submission) Class {
-				c, _ := j.judge(unhexed(t, v.ours), len(v.theirs)/2, v.mask, s, time.Unix(int64(tpl.ntime), 0))
+				c, _ := j.judge(unhexed(t, v.ours), len(v.theirs)/2, v.mask, s)
 				return c
 			}
 			require.Equal(t, Accepted, judge(at(v.difficulty-1e-3), s))

@@ -407,7 +407,7 @@ func (s *session) submit(r *request, now time.Time) Class {
 			break
 		}
 		epoch = j.epoch
-		c, luck = j.judge(s.ours[:], s.srv.cfg.Extranonce2, s.mask, sub, now)
+		c, luck = j.judge(s.ours[:], s.srv.cfg.Extranonce2, s.mask, sub)
 		if c <= Stale {
 			if w = s.returned(w, now); w == nil {
 				s.srv.count.unauthorised.Add(1)

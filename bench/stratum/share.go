@@ -3,7 +3,6 @@ package stratum
 import (
 	"encoding/binary"
 	"math"
-	"time"
 
 	"github.com/perwatt/perwatt/kernels/sha256d"
 	"github.com/perwatt/perwatt/results"
@@ -64,7 +63,7 @@ type submission struct{ extranonce2, ntime, nonce, bits []byte }
 // judge checks a share of job j with crypto/sha256. luck is ln(achieved difficulty ÷
 // required difficulty), which is exponential with mean 1 for honest work; it is valid
 // for accepted and stale shares only.
-func (j *job) judge(ours []byte, size int, mask uint32, s submission, now time.Time) (c Class, luck float64) {
+func (j *job) judge(ours []byte, size int, mask uint32, s submission) (c Class, luck float64) {
 	var theirs [maxTheirs]byte
 	var words [3]uint32 // time, nonce, version bits
 	for i, raw := range [][]byte{s.ntime, s.nonce, s.bits} {
