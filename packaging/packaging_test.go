@@ -218,7 +218,7 @@ func TestPackage(t *testing.T) {
 		require.Contains(t, perwatt("ls", "--store", "/store"), " complete ")
 	}
 
-	pages, err := filepath.Glob(filepath.Join(dir, "usr/share/man/man1/*.1.gz"))
+	pages, err := filepath.Glob(filepath.Join(dir, "usr/share/man/man1/perwatt*.1.gz"))
 	require.NoError(t, err)
 	require.Greater(t, len(pages), 25)
 	if _, err := exec.LookPath("mandoc"); err == nil {
