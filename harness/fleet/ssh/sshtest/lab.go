@@ -36,10 +36,8 @@ func New(t *testing.T) *Lab {
 	t.Helper()
 	l := &Lab{t: t, Dir: t.TempDir(), sshd: powertest.Peer(t, "sshd", "openssh-server")}
 	powertest.Peer(t, "ssh", "openssh-client")
-	if os.Geteuid() == 0 { // an sshd of root demands it; systemd would have made it
-		if err := os.Mkdir("/run/sshd", 0o755); err == nil { // #nosec G301 -- as systemd makes it
-			t.Cleanup(func() { _ = os.Remove("/run/sshd") })
-		}
+	if os.Geteuid() == 0 { // an sshd of root demands it; systemd would have made it. It stays: labs of other packages use it meanwhile
+		require.NoError(t, os.MkdirAll("/run/sshd", 0o755)) // #nosec G301 -- as systemd makes it
 	}
 	for _, key := range []string{"host", "user"} {
 		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", l.Path(key)).CombinedOutput() // #nosec G204 -- a test
