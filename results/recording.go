@@ -90,9 +90,9 @@ func ScanRecording(r io.Reader, from, to time.Time, take func(*RecordingLine) er
 		switch {
 		case errors.Is(err, bufio.ErrTooLong):
 			return fmt.Errorf("results: read a recording: line %d is longer than %d MiB", n, mostRecordingLine>>20)
-		case err == io.EOF && n == 1:
+		case errors.Is(err, io.EOF) && n == 1:
 			return errors.New("results: read a recording: it has no line: nothing was recorded")
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("results: read a recording: %w", err)

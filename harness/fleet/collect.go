@@ -310,7 +310,7 @@ func (c *collector) judge(ctx context.Context, with *results.Reader, f *finding,
 func (c *collector) load(with *results.Reader, in *os.File, name string, size int64) (file *results.File, done func(), err error) {
 	head := make([]byte, 32)
 	n, err := in.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, func() {}, err
 	}
 	json, says := results.Unpacked(head[:n], size)

@@ -67,7 +67,7 @@ func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
 	columns := []string{"node", "meter", "channel"}
 	for first := true; ; first = false {
 		row, err := in.Read()
-		if err == io.EOF && !first {
+		if errors.Is(err, io.EOF) && !first {
 			break
 		}
 		if err != nil {
