@@ -390,9 +390,14 @@ function fragmentOf(data, changed, fragment) {
   // Cells are shaded as package chart does it.
   const drawCells = svg => {
     const [left, top, w, h, rows, columns] = numbers(svg.dataset.cells), base = Number(svg.dataset.base), size = Number(svg.getAttribute('font-size')), cells = [];
-    if (!moves('economics/break-even/1/50')) return;
+    let moved = false;
+    for (const [r, times] of data.times.slice(0, rows).entries()) for (const [c, price] of data.powers.slice(0, columns).entries()) {
+      const id = `economics/break-even/${numbered(times)}/${numbered(price)}`;
+      cells.push({r, c, f: now.figures.get(id) ?? {Value: NaN, text: ['–']}});
+      moved ||= moves(id);
+    }
+    if (!moved) return;
     const [g] = parts(svg, 'axis="cells"');
-    for (const [r, times] of data.times.slice(0, rows).entries()) for (const [c, price] of data.powers.slice(0, columns).entries()) cells.push({r, c, f: now.figures.get(`economics/break-even/${numbered(times)}/${numbered(price)}`)});
     const most = Math.max(0, ...cells.map(({f}) => Math.abs(f.Value - base)).filter(Number.isFinite));
     const add = (name, attributes, text = '') => {
       const el = g.appendChild(document.createElementNS(svg.namespaceURI, name));
