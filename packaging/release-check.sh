@@ -32,7 +32,7 @@ CGO_ENABLED=0 GOARCH=amd64 GOAMD64=v1 go build -a -trimpath -buildvcs=false -o "
 cmp "$binary" "$work/again"
 "$binary" version
 if command -v qemu-aarch64-static >/dev/null; then
-	qemu-aarch64-static -L "${QEMU_LD_PREFIX:-/usr/aarch64-linux-gnu}" dist/perwatt_linux_arm64_v8.0/perwatt version || skip "the arm64 binary: qemu has no glibc of arm64"
+	qemu-aarch64-static -L "${QEMU_LD_PREFIX:-/usr/aarch64-linux-gnu}" dist/perwatt_linux_arm64_v8.0/perwatt version || skip "the arm64 binary: qemu has no glibc of arm64 (Debian: libc6-arm64-cross)"
 else
 	skip "the arm64 binary: no qemu-aarch64-static"
 fi
