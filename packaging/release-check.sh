@@ -12,6 +12,7 @@ work=$(mktemp -d)
 trap 'mountpoint -q "$work/root/proc" && umount "$work/root/proc"; mountpoint -q "$work/root/proc" || rm -rf "$work"' EXIT
 
 step "goreleaser"
+git remote | grep -q . || { echo "goreleaser needs a checkout with a remote: git remote add origin https://github.com/perwatt/perwatt"; exit 1; }
 goreleaser check
 without=publish,announce
 docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && getent hosts docker.io >/dev/null ||

@@ -20,7 +20,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,27 +125,6 @@ func New(cfg Config) (*Server, error) {
 		s.fixed = newSearch(s, time.Now())
 	}
 	return s, nil
-}
-
-// Listen opens a port for devices. An address without a host, such as :3333 or 3333, is
-// on the loopback interface; to admit other machines, give 0.0.0.0:3333 or the address
-// of an interface.
-func Listen(ctx context.Context, address string) (net.Listener, error) {
-	if !strings.Contains(address, ":") {
-		address = ":" + address
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("stratum: listen on %.80q: %w: %w: use HOST:PORT, or :PORT for this machine alone", address, bench.ErrUsage, err)
-	}
-	if host == "" {
-		host = "127.0.0.1"
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, port))
-	if err != nil {
-		return nil, fmt.Errorf("stratum: listen for devices: %w: choose another port, or an address of this machine", err)
-	}
-	return l, nil
 }
 
 // Workers returns the workers with a place, which they keep while they mine or nobody

@@ -52,16 +52,6 @@ func TestUsage(t *testing.T) {
 		_, err := New(cfg)
 		require.ErrorIs(t, err, bench.ErrUsage, "%+v", cfg)
 	}
-	for address, want := range map[string]string{":0": "127.0.0.1", "0": "127.0.0.1", "localhost:0": "127.0.0.1", "0.0.0.0:0": "::", "[::]:0": "::"} {
-		l, err := Listen(t.Context(), address)
-		require.NoError(t, err, address)
-		require.Contains(t, l.Addr().String(), want, "only who asks for it is seen by others")
-		require.NoError(t, l.Close())
-	}
-	for _, address := range []string{"a:b:c", "127.0.0.1", ":http:"} {
-		_, err := Listen(t.Context(), address)
-		require.Error(t, err, address)
-	}
 }
 
 // A run counts what shares of its own jobs stand for, nothing that was found

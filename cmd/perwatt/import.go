@@ -81,7 +81,7 @@ where they do not.`,
 	cmd.Flags().StringVar(&opt.Node, "node", "", "name of the machine (default: node: … in the text)")
 	cmd.Flags().StringVar(&at, "at", "", "day or time of results without one in the text (date: …, commit-time: …)")
 	cmd.Flags().IntSliceVar(&opt.Threads, "threads", nil, "values of GOMAXPROCS at the end of names, as given to go test -cpu; 1 for none (default: found from the names)")
-	cmd.Flags().StringToStringVar(&opt.Labels, "label", nil, "label of the records, KEY=VALUE; may be repeated")
+	labelsVar(cmd.Flags(), &opt.Labels, "label of the records, KEY=VALUE; may be repeated")
 	return cmd
 }
 

@@ -47,7 +47,7 @@ cannot be read, and for files that are not records, the reason is shown.`,
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringToStringVar(&labels, "label", nil, "only records with this label, KEY=VALUE; may be repeated")
+	labelsVar(cmd.Flags(), &labels, "only records with this label, KEY=VALUE; may be repeated")
 	cmd.Flags().StringVar(&since, "since", "", "only records that began since a day (2026-01-31), a time, or a duration ago (90d, 12h)")
 	format.flag(cmd, "what is printed, one record a line in json:", textOrJSON...)
 	return cmd

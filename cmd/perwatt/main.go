@@ -211,10 +211,11 @@ Words used here:
 
 Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 130 interrupted (what was finished is kept).`,
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, Version: versionLine(thisBuild()),
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(badFlag)
 	plain := root.PersistentFlags().Bool("no-color", false, "no colours on a terminal, as with NO_COLOR=1; elsewhere there are none")
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {

@@ -153,6 +153,8 @@ func wanted(f *pflag.Flag, err error) error {
 	switch {
 	case f.Value.Type() == "duration":
 		return errors.New("must be a time, such as 500ms, 10s or 2m")
+	case errors.Is(err, errKey):
+		return err
 	case f.Value.Type() == "stringToString":
 		return errors.New("must be KEY=VALUE")
 	case errors.As(err, &number) && errors.Is(err, strconv.ErrRange):
@@ -161,10 +163,39 @@ func wanted(f *pflag.Flag, err error) error {
 		return errors.New("must be a whole number from 0 to 4294967295")
 	case errors.As(err, &number) && f.Value.Type() == "bool":
 		return errors.New("must be true or false")
-	case errors.As(err, &number):
+	case errors.As(err, &number) && strings.HasPrefix(f.Value.Type(), "float"):
 		return errors.New("must be a number")
+	case errors.As(err, &number):
+		return errors.New("must be a whole number")
 	}
 	return err
+}
+
+// labelsVar adds the flag --label to fl.
+func labelsVar(fl *pflag.FlagSet, to *map[string]string, usage string) {
+	fl.StringToStringVar(to, "label", nil, usage)
+	f := fl.Lookup("label")
+	f.Value = keyed{f.Value, to}
+}
+
+var errKey = errors.New("the key is empty")
+
+// keyed is a flag of KEY=VALUE whose keys are not blank.
+type keyed struct {
+	pflag.Value
+	to *map[string]string
+}
+
+func (k keyed) Set(text string) error {
+	if err := k.Value.Set(text); err != nil {
+		return err
+	}
+	for key := range *k.to {
+		if strings.TrimSpace(key) == "" {
+			return errKey
+		}
+	}
+	return nil
 }
 
 // once leaves out of a sentence the names that stand in it twice before what went wrong:

@@ -86,7 +86,7 @@ the worker, or for a device at the address of the worker.`,
 	fl.StringArrayVar(&f.mappings, "map", nil, "WORKER=NAME: the meter or device of that name belongs to the worker; may be repeated")
 	fl.IntVar(&f.workers, "workers", 1024, "most workers to measure at a time; a silent one gives its place to one that mines")
 	fl.IntVar(&f.extranonce, "extranonce", 4, "bytes of extranonce2 that miners roll, 4 to 8")
-	fl.StringToStringVar(&f.labels, "label", nil, "label of the records, KEY=VALUE; may be repeated; candidate=NAME sets the name in compare and report")
+	labelsVar(fl, &f.labels, "label of the records, KEY=VALUE; may be repeated; candidate=NAME sets the name in compare and report")
 	f.sweep.flags(cmd, "\nand {worker} the name of the worker (letters, digits and ._@+:,=%-)")
 	f.store.flag(cmd)
 	f.format.flag(cmd, "what goes to standard output at the end:", report.Formats()...)
@@ -204,9 +204,9 @@ func (f *poolFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := stratum.Listen(ctx, f.listen)
+	listener, err := listen(ctx, f.listen)
 	if err != nil {
-		return exit{exitUsage, fmt.Errorf("--listen: %w", err)}
+		return err
 	}
 	defer listener.Close() // which the server has done already, if it ran
 	pool.Serve = func(ctx context.Context) error { return srv.Serve(ctx, listener) }

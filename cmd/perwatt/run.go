@@ -103,7 +103,7 @@ func (f *runFlags) flags(cmd *cobra.Command) {
 	f.store.flag(cmd)
 	f.format.flag(cmd, "what goes to standard output:", report.Formats()...)
 	fl.StringVar(&f.page, "report", "", "also write a page about these records to this file, .html or .pdf")
-	fl.StringToStringVar(&f.labels, "label", nil, "label of the record, KEY=VALUE; may be repeated; candidate=NAME sets the name in compare and report")
+	labelsVar(fl, &f.labels, "label of the record, KEY=VALUE; may be repeated; candidate=NAME sets the name in compare and report")
 	f.sweep.flags(cmd, "")
 	fl.StringVar(&f.dataset, "dataset", "", "directory of the MNIST IDX files to train on (default: digits rendered from fonts)")
 	fl.IntVar(&f.batch, "batch", 0, "samples per thread and training step (default: from the network)")

@@ -13,9 +13,9 @@ import (
 
 func serveCommand() *cobra.Command {
 	var (
-		dir    storeFlag
-		listen string
-		hosts  []string
+		dir     storeFlag
+		address string
+		hosts   []string
 	)
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -33,9 +33,9 @@ given with --host. Ctrl-C ends it within a second.`,
 			var page unsaved
 			return atOnce(cmd, &page, func() error {
 				return dir.indexed(cmd, "", func(x *store.Index) error {
-					l, err := net.Listen("tcp", listen)
+					l, err := listen(cmd.Context(), address)
 					if err != nil {
-						return usagef("--listen %s: %w", listen, err)
+						return err
 					}
 					s := serve.New(x)
 					s.Hosts, s.Tool = hosts, toolName()
@@ -53,7 +53,7 @@ given with --host. Ctrl-C ends it within a second.`,
 		},
 	}
 	dir.flag(cmd)
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:7771", "address and port to listen on; port 0 for a free one")
+	cmd.Flags().StringVar(&address, "listen", ":7771", "HOST:PORT to listen on; without a host, only this machine can connect; port 0 for a free one")
 	cmd.Flags().StringArrayVar(&hosts, "host", nil, "further host name to answer to; may be repeated")
 	return cmd
 }

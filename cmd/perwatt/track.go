@@ -86,7 +86,7 @@ store and the version of this perwatt. It replaces no file and says what would d
 	fl := cmd.Flags()
 	fl.StringVar(&f.group, "group", "", "only this node group (perwatt ls lists them)")
 	fl.StringVar(&f.node, "node", "", "only the node of this name")
-	fl.StringToStringVar(&f.labels, "label", nil, "only records with this label, KEY=VALUE; may be repeated")
+	labelsVar(fl, &f.labels, "only records with this label, KEY=VALUE; may be repeated")
 	fl.StringVar(&f.night, "night", "", "night to look at, by the day on which it began (default: that of the last session)")
 	fl.BoolVar(&f.gate, "gate", false, "exit with 1 on a new regression, with 3 without data")
 	fl.BoolVar(&f.confirm, "confirm", false, "measure a suspicion again before it fails the gate")

@@ -241,7 +241,7 @@ func TestBurst(t *testing.T) {
 func TestStale(t *testing.T) {
 	d := time.Duration(0)
 	start := time.Now()
-	m, err := dial(t.Context(), "echo 1 W; sleep 0.02; echo 2 W; sleep 60,boundary=wall,timeout=50ms", func() time.Time { return start.Add(d) })
+	m, err := dial(t.Context(), "echo 1 W; sleep 0.02; echo 2 W; sleep 60,boundary=wall,timeout=2s,period=50ms", func() time.Time { return start.Add(d) })
 	require.NoError(t, err)
 	defer m.Close()
 	require.Equal(t, 2.0, read(t, m).Value)
