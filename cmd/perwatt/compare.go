@@ -18,6 +18,7 @@ type against struct {
 	reference string
 	margin    float64
 	seed      uint64
+	store     storeFlag
 	money
 }
 
@@ -28,6 +29,7 @@ func (a *against) flags(cmd *cobra.Command) {
 	fl.Float64Var(&a.margin, "margin", compare.DefaultMargin, "largest relative loss that still counts as no worse; choose it before you measure")
 	fl.Uint64Var(&a.seed, "seed", 1, "seed of the bootstrap")
 	a.money.flags(cmd)
+	a.store.flag(cmd)
 }
 
 // load reads records, compares them, and adds what they
@@ -66,12 +68,19 @@ bench format.
 A candidate is one machine, identified by name, CPU and memory. Where these are the
 same, the label candidate=NAME (perwatt run --label) tells candidates apart. If sessions
 under one name overlap in time, they come from two machines: labels, parts and meters
-tell them apart, with a warning; if nothing does, it is an error.`,
+tell them apart, with a warning; if nothing does, it is an error.
+
+A RECORD is a file, or the beginning of the identifier of a record in the store.`,
 		Example: `  perwatt compare a1.json a2.json a3.json b1.json b2.json b3.json
+  perwatt compare 01KDYBS1CY 01KDYC2R5G
   perwatt compare *.json --reference node7 --format markdown
   perwatt compare *.json --format bench | benchstat -row .name -col node /dev/stdin`,
 		Args: args(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, files []string) error {
+		RunE: func(cmd *cobra.Command, argv []string) error {
+			files, err := a.store.files(cmd, argv)
+			if err != nil {
+				return err
+			}
 			page, _, err := a.load(cmd.Context(), cmd.InOrStdin(), files)
 			if err != nil {
 				return err

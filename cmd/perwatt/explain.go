@@ -26,7 +26,11 @@ is given.`,
   perwatt explain economics/mining/node7/revenue *.json --prices prices.csv`,
 		Args: args(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
-			page, _, err := a.load(cmd.Context(), cmd.InOrStdin(), argv[1:])
+			files, err := a.store.files(cmd, argv[1:])
+			if err != nil {
+				return err
+			}
+			page, _, err := a.load(cmd.Context(), cmd.InOrStdin(), files)
 			if err != nil {
 				return err
 			}

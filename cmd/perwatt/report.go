@@ -37,7 +37,7 @@ a column of their own, one header, no cell that is a formula.`,
 		Example: `  perwatt report *.json -o report.html
   perwatt report *.json --prices prices.csv --reference node7 -o report.pdf`,
 		Args: args(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, files []string) error {
+		RunE: func(cmd *cobra.Command, argv []string) error {
 			kind := strings.ToLower(filepath.Ext(out))
 			switch kind {
 			case ".html", ".htm", ".md", ".csv", ".pdf":
@@ -45,6 +45,10 @@ a column of their own, one header, no cell that is a formula.`,
 				return usagef("say with -o which file to write: it must end in .html, .md, .csv or .pdf")
 			default:
 				return usagef("-o %q: must end in .html, .md, .csv or .pdf", out)
+			}
+			files, err := a.store.files(cmd, argv)
+			if err != nil {
+				return err
 			}
 			page, how, err := a.load(cmd.Context(), cmd.InOrStdin(), files)
 			if err != nil {

@@ -13,9 +13,12 @@ import (
 )
 
 func verifyCommand() *cobra.Command {
-	var rules string
+	var (
+		rules string
+		dir   storeFlag
+	)
 	cmd := &cobra.Command{
-		Use:   "verify FILE...",
+		Use:   "verify RECORD...",
 		Short: "Check the digests, summaries and rules of records",
 		Long: `Check the digest of each part of a record, and compute its summary again from the
 traces. Exit code 3 if anything does not match; the output names what.
@@ -23,14 +26,23 @@ The summary of an earlier schema version had other definitions: of such a record
 the digests are checked, and every command derives its summary anew.
 
 With --rules, list each rule that a record must keep to be ranked against others: what
-it requires, its source, and what was found. Exit code 1 if a rule fails.`,
+it requires, its source, and what was found. Exit code 1 if a rule fails.
+
+A RECORD is a file, or the beginning of the identifier of a record in the store.`,
 		Args: args(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, files []string) error {
+		RunE: func(cmd *cobra.Command, argv []string) error {
 			if rules != "" && !slices.Contains(results.RuleSets(), rules) {
 				return usagef("--rules %q: must be one of %s", rules, strings.Join(results.RuleSets(), ", "))
 			}
 			bad, invalid := 0, 0
-			for _, name := range files {
+			for _, name := range argv {
+				files, err := dir.files(cmd, []string{name})
+				if err != nil {
+					bad++
+					complain(cmd.ErrOrStderr(), err)
+					continue
+				}
+				name = files[0]
 				file, err := results.LoadFile(name)
 				if err != nil {
 					bad++
@@ -69,13 +81,14 @@ it requires, its source, and what was found. Exit code 1 if a rule fails.`,
 			}
 			switch {
 			case bad > 0:
-				return exit{exitData, fmt.Errorf("%d of %d records cannot be read, or do not hold what was recorded: do not use them", bad, len(files))}
+				return exit{exitData, fmt.Errorf("%d of %d records cannot be read, or do not hold what was recorded: do not use them", bad, len(argv))}
 			case invalid > 0:
-				return exit{exitGate, fmt.Errorf("%d of %d records are INVALID for ranking by the %s rules", invalid, len(files), rules)}
+				return exit{exitGate, fmt.Errorf("%d of %d records are INVALID for ranking by the %s rules", invalid, len(argv), rules)}
 			}
 			return nil
 		},
 	}
+	dir.flag(cmd)
 	cmd.Flags().StringVar(&rules, "rules", "", "set of rules to check records against: "+strings.Join(results.RuleSets(), ", "))
 	return cmd
 }
