@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Feed is what a recording holds of one meter around the runs of a record.
@@ -18,6 +19,9 @@ type Feed struct {
 	// Margin is the time in s before and after a run from which readings are taken, too:
 	// a few intervals of the meter.
 	Margin float64
+	// Nodes is how many nodes the meter feeds, each of which may draw what is plausible at
+	// its boundary; 0 stands for 1.
+	Nodes int
 }
 
 // FeedChannels returns the channels of a meter as those of part i, from 0, of a meter that
@@ -38,7 +42,10 @@ func FeedChannels(i int, meter string, channels []Channel) []Channel {
 // place: a copy with the identifier id and the readings of the feeds, whose summary is
 // derived anew. Feeds of one boundary add up to one meter of the node. Readings keep their
 // values; their times become those of the record by the anchor of each run and the offset
-// of the clocks, whose half-width is in the budget of every figure. A gap stays a gap.
+// of the clocks, whose half-width is in the budget of every figure. A gap stays a gap, and
+// so is a reading that is not plausible at its boundary, two values of one time, and
+// a silence of a gauge over more than a tenth of a window and three of its intervals, of
+// which the recording has no error: nothing recorded then.
 //
 // The error says why nothing can be joined.
 func Join(ctx context.Context, rec *Record, id string, feeds []Feed) (*Record, error) {
@@ -66,8 +73,13 @@ func Join(ctx context.Context, rec *Record, id string, feeds []Feed) (*Record, e
 		for i, f := range parts {
 			m.Channels = append(m.Channels, channels[i]...)
 			m.Recordings = append(m.Recordings, f.Recording)
+			f.order()
+			intervals := make([]float64, len(channels[i]))
+			for k, c := range f.Meter.Channels {
+				intervals[k] = f.interval(c.Name)
+			}
 			for k := range out.Runs {
-				f.into(&out.Runs[k], m.Name, channels[i])
+				f.into(&out.Runs[k], m.Name, channels[i], intervals)
 			}
 		}
 		out.Meters = append(out.Meters, m)
@@ -139,8 +151,8 @@ func (r *Run) Span() (from, to float64, ok bool) {
 }
 
 // into adds the readings of a feed to a run, as those of a meter. names are the channels
-// of the feed as the meter has them.
-func (f *Feed) into(r *Run, meter string, channels []Channel) {
+// of the feed as the meter has them, intervals the s between two of their readings.
+func (f *Feed) into(r *Run, meter string, channels []Channel, intervals []float64) {
 	from, to, ok := r.Span()
 	if !ok {
 		return
@@ -150,15 +162,20 @@ func (f *Feed) into(r *Run, meter string, channels []Channel) {
 	second := func(l *RecordingLine) float64 {
 		return float64(r.Anchor.T) + l.At.Sub(r.Anchor.UTC).Seconds() - float64(f.Recording.Offset)
 	}
-	traces := make([]Trace, len(channels))
+	tracks := make([]track, len(channels))
 	for i, c := range channels {
-		traces[i] = Trace{Key: MeterKey(meter, c.Name), Unit: c.Unit, Kind: c.Kind, Boundary: c.Boundary, Origin: c.Origin}
+		tracks[i] = track{Trace: Trace{Key: MeterKey(meter, c.Name), Unit: c.Unit, Kind: c.Kind, Boundary: c.Boundary, Origin: c.Origin},
+			channel: c, most: c.Boundary.Most() * float64(max(1, f.Nodes)), silence: math.Inf(1), last: math.NaN()}
+		if p, ok := r.Phase(PhaseMeasure); ok && c.Kind == Gauge {
+			tracks[i].from, tracks[i].to = float64(p.From), float64(p.To)
+			tracks[i].silence = max(maxIntervals*1.001*intervals[i], mostSilent*float64(p.To-p.From))
+		}
 	}
 	trips := Trace{Key: TraceKey{Kind: TraceRoundTrip, Meter: meter}, Unit: Second, Kind: Gauge}
 	clocks := Trace{Key: TraceKey{Kind: TraceClockOffset, Meter: meter}, Unit: Second, Kind: Gauge}
 	gap := func(t float64, why string) {
-		for i := range traces {
-			traces[i].Add(microsecond(t), Absent(), errors.New(why))
+		for i := range tracks {
+			tracks[i].gap(t, why)
 		}
 	}
 	for k := range f.Lines {
@@ -166,8 +183,8 @@ func (f *Feed) into(r *Run, meter string, channels []Channel) {
 		t := second(l)
 		if l.Step != nil && max(t, t-float64(*l.Step)) >= from && min(t, t-float64(*l.Step)) <= to {
 			// Readings before it and after it do not have their times by one clock.
-			for i := range traces {
-				traces[i].T, traces[i].V, traces[i].Errors = nil, nil, nil
+			for i := range tracks {
+				tracks[i].T, tracks[i].V, tracks[i].Errors = nil, nil, nil
 			}
 			gap((from+to)/2, fmt.Sprintf("the clock of %s was set by %g s", f.Recording.Host, *l.Step))
 			break
@@ -185,9 +202,9 @@ func (f *Feed) into(r *Run, meter string, channels []Channel) {
 			gap(t, l.Error)
 		case i < 0: // it is not wanted
 		case l.Error != "":
-			traces[i].Add(microsecond(t), Absent(), errors.New(l.Error))
+			tracks[i].gap(t, l.Error)
 		default:
-			traces[i].Add(microsecond(t), *l.Value, nil)
+			tracks[i].take(t, float64(*l.Value))
 			if l.Slack != nil {
 				trips.Add(microsecond(t), 2**l.Slack, nil)
 			}
@@ -196,6 +213,10 @@ func (f *Feed) into(r *Run, meter string, channels []Channel) {
 			}
 		}
 	}
+	traces := make([]Trace, 0, len(tracks)+2)
+	for i := range tracks {
+		traces = append(traces, tracks[i].Trace)
+	}
 	for _, tr := range append(traces, trips, clocks) {
 		if same := r.Trace(tr.Key); same != nil { // the round trips of another feed
 			same.merge(&tr)
@@ -203,6 +224,101 @@ func (f *Feed) into(r *Run, meter string, channels []Channel) {
 			r.Traces = append(r.Traces, tr)
 		}
 	}
+}
+
+// order puts readings in the order of their times, as far as one clock gave them: those of
+// files that were merged may not be.
+func (f *Feed) order() {
+	f.Lines = slices.Clone(f.Lines)
+	for from, to := 0, 0; from < len(f.Lines); from = to {
+		for to = from + 1; to < len(f.Lines) && f.Lines[to].Step == nil && f.Lines[to].Begin == nil; to++ {
+		}
+		slices.SortStableFunc(f.Lines[from:to], func(a, b RecordingLine) int { return a.At.Compare(b.At) })
+	}
+}
+
+const mostSilent = 0.1 // of a window, for a silence of a gauge that no error explains
+
+// interval is the median time in s between two readings of a channel; NaN if there are not
+// two.
+func (f *Feed) interval(channel string) float64 {
+	var between []float64
+	var last time.Time
+	for i := range f.Lines {
+		l := &f.Lines[i]
+		if l.Value == nil || l.Channel != channel {
+			continue
+		}
+		if d := l.At.Sub(last).Seconds(); !last.IsZero() && d > 0 {
+			between = append(between, d)
+		}
+		last = l.At
+	}
+	median, _, _ := MedianInterval(between)
+	return median
+}
+
+// track is a trace of a channel as it is taken from a recording.
+type track struct {
+	Trace
+	channel Channel
+	most    float64 // W, of a reading that is believed
+	from    float64 // s, of the window
+	to      float64 // s
+	silence float64 // s in it, without a reading or an error, that is not bridged
+	last    float64 // s, of the last reading or error; NaN before the first
+}
+
+func (tr *track) gap(t float64, why string) {
+	tr.Add(microsecond(t), Absent(), errors.New(why))
+	tr.last = t
+}
+
+// take adds a reading unless it cannot be one, or contradicts another of the same time.
+func (tr *track) take(t, v float64) {
+	n := len(tr.T)
+	if n > 0 && tr.T[n-1] == microsecond(t) {
+		if was := float64(tr.V[n-1]); was == was && was != v {
+			tr.V[n-1] = Absent()
+			tr.Errors = append(tr.Errors, Gap{At: tr.T[n-1], Error: fmt.Sprintf("the recording has two values of one time: %.6g and %.6g %s", was, v, tr.Unit)})
+		}
+		return
+	}
+	if silent := t - tr.last; silent > tr.silence && tr.last < tr.to && t > tr.from {
+		tr.gap(t-silent/2, fmt.Sprintf("the recording has neither a reading nor an error for %.4g s", silent))
+	}
+	if why := tr.implausible(t, v); why != "" {
+		tr.gap(t, why)
+		return
+	}
+	tr.Add(microsecond(t), Float(v), nil)
+	tr.last = t
+}
+
+// implausible says why a value is none: a power that is not plausible at its boundary, or
+// an energy that is below 0 or rose faster than such a power.
+func (tr *track) implausible(t, v float64) string {
+	least := tr.channel.LeastWatts()
+	if tr.Kind == Gauge {
+		return tr.Boundary.Unbelievable(v, least, tr.most)
+	}
+	n := len(tr.V)
+	switch {
+	case v < 0:
+		return fmt.Sprintf("%.6g J is below 0", v)
+	case n == 0 || tr.V[n-1].IsAbsent():
+		return ""
+	}
+	// One second of tolerance, and two steps, as a session allows.
+	rose, span := v-float64(tr.V[n-1]), t-float64(tr.T[n-1])
+	step := float64(tr.channel.Accuracy.Resolution)
+	if !(step > 0) {
+		step = 0
+	}
+	if rose > tr.most*(span+1)+2*step {
+		return fmt.Sprintf("the counter rose by %.4g J in %.4g s, more than %g W allow", rose, span, tr.most)
+	}
+	return ""
 }
 
 // merge takes in the samples of another gauge, in the order of time.

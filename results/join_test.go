@@ -2,6 +2,7 @@ package results_test
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -128,6 +129,48 @@ func TestJoinKeepsGaps(t *testing.T) {
 		return out
 	}
 	step := results.Float(-40)
+	window := func(l results.RecordingLine) (second float64, in bool) { // of the third run's
+		second = l.At.Sub(at(2, 0)).Seconds()
+		return second, second > 0 && second < 60
+	}
+	each := func(change func(second float64, l *results.RecordingLine)) []results.RecordingLine {
+		out := slices.Clone(lines)
+		for i := range out {
+			if second, in := window(out[i]); in {
+				change(second, &out[i])
+			}
+		}
+		return out
+	}
+	reads := func(from, to, watts float64) []results.RecordingLine { // instead of what it read then
+		return each(func(second float64, l *results.RecordingLine) {
+			if v := results.Float(watts); second > from && second < to {
+				l.Value = &v
+			}
+		})
+	}
+	silent := func(from, to float64) []results.RecordingLine {
+		return slices.DeleteFunc(slices.Clone(lines), func(l results.RecordingLine) bool {
+			second, _ := window(l)
+			return second > from && second < to
+		})
+	}
+	twice := func(more results.Float) (out []results.RecordingLine) {
+		for _, l := range lines {
+			out = append(out, l)
+			if v := *l.Value + more; l.At.Before(at(2, 30)) && l.At.After(at(2, 29)) || more == 0 {
+				l.Value = &v
+				out = append(out, l)
+			}
+		}
+		return out
+	}
+	zones := slices.Clone(lines)
+	for i := range zones { // as a host writes them that changes to daylight saving time
+		zones[i].At = zones[i].At.In(time.FixedZone("", 3600*(i/100%2)))
+	}
+	backward := slices.Clone(lines)
+	slices.Reverse(backward)
 	for _, c := range []struct {
 		name  string
 		lines []results.RecordingLine
@@ -139,6 +182,19 @@ func TestJoinKeepsGaps(t *testing.T) {
 		{"a restart", place(results.RecordingLine{At: at(2, 30), Begin: &results.RecordingBegin{}}), 1},
 		{"opened again", place(results.RecordingLine{At: at(2, 30), Open: &rec.Meters[0]}), 1},
 		{"set back", place(results.RecordingLine{At: at(2, 30), Step: &step}), 1},
+		{"silent for 4 s", silent(30, 33.5), 0},
+		{"silent for half of the window", silent(20, 50), 1},
+		{"silent for all of the window", silent(-1, 61), 1},
+		{"a value below 0", reads(30, 31, -241), 1},
+		{"0 W", reads(30, 31, 0), 1},
+		{"kilowatts", reads(30, 33, 0.24), 1},
+		{"milliwatts", reads(30, 33, 241e3), 1},
+		{"a register of ones", reads(30, 31, 4294967295), 1},
+		{"1e300 W", reads(30, 31, 1e300), 1},
+		{"each reading twice", twice(0), 0},
+		{"two values of one time", twice(20), 1},
+		{"from the last to the first", backward, 0},
+		{"in two zones", zones, 0},
 		{"begun too late", slices.DeleteFunc(slices.Clone(lines), func(l results.RecordingLine) bool { return l.At.Before(at(0, 1)) }), 1},
 		{"ended too early", slices.DeleteFunc(slices.Clone(lines), func(l results.RecordingLine) bool { return l.At.After(at(14, 59)) }), 1},
 	} {
@@ -152,12 +208,74 @@ func TestJoinKeepsGaps(t *testing.T) {
 		}
 		if c.lost == 0 {
 			require.Zero(t, lost, c.name)
+			if len(c.lines) >= len(lines) {
+				require.InDelta(t, float64(rec.Summary.Rows[1].Metrics[results.Power].Value), float64(got.Summary.Rows[1].Metrics[results.Power].Value), 1e-3, c.name)
+			}
 		} else {
 			require.Positive(t, lost, c.name)
 			require.LessOrEqual(t, lost, 2, c.name) // a mullet has two uses
 		}
 		_, err = results.Seal(got)
 		require.NoError(t, err, c.name)
+	}
+}
+
+// A counter that falls within a window, rises faster than anything draws or goes below 0
+// loses that window and no other. A silence costs nothing: the counter went on.
+func TestJoinKeepsGapsOfCounters(t *testing.T) {
+	rec := resultstest.Session(resultstest.Server("n1", 1), 1, 1, 7)
+	bare, lines := apart(rec, 0)
+	sum, last := 1e6, lines[0].At
+	for i := range lines {
+		sum += float64(*lines[i].Value) * lines[i].At.Sub(last).Seconds()
+		v := results.Float(sum)
+		lines[i].Value, last = &v, lines[i].At
+	}
+	p, _ := rec.Runs[2].Phase(results.PhaseMeasure)
+	middle := rec.Runs[2].Anchor.UTC.Add((p.From + 30 - rec.Runs[2].Anchor.T).Duration())
+	for _, c := range []struct {
+		name string
+		raw  func(joules float64) float64 // from the middle of the window on
+		lost string
+	}{
+		{"as it is", func(j float64) float64 { return j }, ""},
+		{"silent", func(float64) float64 { return math.NaN() }, ""},
+		{"a restart of the controller", func(j float64) float64 { return j - 1e6 }, "fell from"},
+		{"a register of ones", func(j float64) float64 { return j + 281474976710655 }, "more than 50000 W allow"},
+		{"below 0", func(j float64) float64 { return -j }, "below 0"},
+	} {
+		f := feed(rec, nil, 0, 0.01)
+		f.Meter.Channels = slices.Clone(f.Meter.Channels)
+		f.Meter.Channels[0].Kind, f.Meter.Channels[0].Unit, f.Meter.Channels[0].Accuracy.Resolution = results.Counter, results.Joule, 1
+		for _, l := range lines {
+			if after := l.At.Sub(middle).Seconds(); after > 0 {
+				v := results.Float(c.raw(float64(*l.Value)))
+				if v.IsAbsent() && after < 20 {
+					continue
+				}
+				if !v.IsAbsent() {
+					l.Value = &v
+				}
+			}
+			f.Lines = append(f.Lines, l)
+		}
+		got, err := results.Join(t.Context(), bare, joined, []results.Feed{f})
+		require.NoError(t, err, c.name)
+		for i, w := range got.Summary.Windows() {
+			if c.lost != "" && (i == 2 || c.name == "below 0" && i > 2) {
+				require.True(t, w.Energy.IsAbsent(), c.name)
+				continue
+			}
+			require.InEpsilon(t, float64(rec.Summary.Windows()[i].Energy), float64(w.Energy), 0.02, "%s: window %d", c.name, i)
+		}
+		why := ""
+		for _, w := range got.Summary.Flags {
+			if w.Code == "energy-gap" {
+				why += w.Text
+			}
+		}
+		require.Contains(t, why, c.lost, c.name)
+		require.Equal(t, c.lost == "", why == "", c.name)
 	}
 }
 

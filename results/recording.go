@@ -54,6 +54,7 @@ type RecordingBegin struct {
 const (
 	mostRecordingLine   = 4 << 20 // bytes
 	mostRecordingMeters = 100_000 // of one file
+	mostPeriod          = 86_400  // s
 )
 
 // AppendTo appends the line with its line break to b.
@@ -172,6 +173,8 @@ func (l *RecordingLine) check(n int, meters map[string]map[string]bool) error {
 		return errors.New("it must have one of begin, open, step, clock_error and meter")
 	case begins && l.Begin.Version != RecordingVersion:
 		return fmt.Errorf("version %d of the format is not read here, only %d: upgrade perwatt", l.Begin.Version, RecordingVersion)
+	case begins && !(l.Begin.Interval >= 0 && l.Begin.Interval <= mostPeriod):
+		return fmt.Errorf("its interval of %v s is not from 0 to a day", l.Begin.Interval)
 	case begins && (len(l.Begin.Meters) > mostRecordingMeters || l.Begin.Host == ""):
 		return errors.New("its begin names no host, or too many meters")
 	case l.Step != nil && l.Step.IsAbsent():
@@ -215,6 +218,8 @@ func opened(m *Meter, meters map[string]map[string]bool) error {
 		return errors.New("open: a meter without a name or a channel")
 	case meters[m.Name] == nil && len(meters) == mostRecordingMeters:
 		return fmt.Errorf("more than %d meters", mostRecordingMeters)
+	case m.Period < 0 || m.Period > mostPeriod:
+		return fmt.Errorf("open: meter %s: its period of %v s is not from 0 to a day", Line(m.Name, mostQuoted), m.Period)
 	case len(m.Recordings) > 0:
 		return fmt.Errorf("open: meter %s was read from a recording itself", Line(m.Name, mostQuoted))
 	}
@@ -224,6 +229,13 @@ func opened(m *Meter, meters map[string]map[string]bool) error {
 			return fmt.Errorf("open: channel %d of meter %s has no name of its own", i+1, Line(m.Name, mostQuoted))
 		}
 		channels[c.Name] = true
+		unit, a := map[Kind]Unit{Gauge: Watt, Counter: Joule}[c.Kind], c.Accuracy
+		switch {
+		case c.Unit != unit:
+			return fmt.Errorf("open: channel %s of meter %s is a %s in %s, and must be in %s", Line(c.Name, mostQuoted), Line(m.Name, mostQuoted), c.Kind, Line(string(c.Unit), mostQuoted), unit)
+		case a.Gain < 0, a.Offset < 0, a.Resolution < 0, c.Least != nil && !(*c.Least >= 0):
+			return fmt.Errorf("open: channel %s of meter %s has an accuracy or a least power below 0", Line(c.Name, mostQuoted), Line(m.Name, mostQuoted))
+		}
 	}
 	meters[m.Name] = channels
 	return nil

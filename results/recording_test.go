@@ -80,6 +80,10 @@ func TestRecordingByteByByte(t *testing.T) {
 
 // What is no recording, or says what no meter can, is refused with the line.
 func TestRecordingRefused(t *testing.T) {
+	open := func(unit, kind, period, gain string) string {
+		return `{"at":"2026-11-30T12:00:06Z","open":{"name":"x","source":"","period":` + period + `,"channels":[{"name":"3","unit":"` + unit + `","kind":"` + kind +
+			`","boundary":"wall","origin":"measured","accuracy":{"gain":` + gain + `,"offset":0,"resolution":0}}]}}`
+	}
 	for _, c := range []struct{ line, want string }{
 		{`{`, "line 3"},
 		{`{"at":"2026-11-30T12:00:06Z"}`, "one of begin, open"},
@@ -98,6 +102,12 @@ func TestRecordingRefused(t *testing.T) {
 		{`{"at":"2026-11-30T12:00:06Z","open":{"name":"x","source":"","period":null,"channels":[]}}`, "without a name or a channel"},
 		{`{"at":"2026-11-30T12:00:06Z","open":{"name":"x","source":"","period":null,"channels":[{"name":"3","unit":"W","kind":"gauge","boundary":"moon","origin":"measured","accuracy":{"gain":0,"offset":0,"resolution":0}}]}}`, "moon"},
 		{`{"at":"2026-11-30T12:00:06Z","open":{"name":"x","source":"","period":null,"channels":[{"name":"3","unit":"W","kind":"gauge","boundary":"wall","origin":"measured","accuracy":{"offset":0,"resolution":0}}]}}`, "missing"},
+		{open("J", "gauge", "null", "0.01"), "channel 3 of meter x is a gauge in J, and must be in W"},
+		{open("H", "gauge", "null", "0.01"), "in H, and must be in W"},
+		{open("W", "counter", "null", "0.01"), "is a counter in W, and must be in J"},
+		{open("W", "gauge", "null", "-0.01"), "accuracy or a least power below 0"},
+		{open("W", "gauge", "1e300", "0.01"), "period of 1e+300 s is not from 0 to a day"},
+		{open("W", "gauge", "-1", "0.01"), "period of -1 s"},
 	} {
 		_, err := scan(append(tape(t), c.line+"\n"...), recorded, recorded.Add(time.Hour))
 		require.ErrorContains(t, err, c.want, c.line)

@@ -184,7 +184,7 @@ func (tr *Trace) Add(t, v Float, err error) {
 			return
 		}
 		if last := tr.V[n-1]; err == nil && tr.Kind == Counter && v < last {
-			err = fmt.Errorf("the counter fell from %v to %v", last, v)
+			err = fmt.Errorf("the counter fell from %.6g to %.6g", last, v)
 		}
 	}
 	if err != nil {

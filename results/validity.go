@@ -152,7 +152,14 @@ var publish = []rule{
 		}
 		return NotApplicable, figure + ", grade " + string(j.grade)
 	}},
-	{"clock", "the instant of a reading is known to 400 ms", mlperf, each(func(_ *judgement, c Coverage) (Outcome, string) {
+	{"clock", "the instant of a reading is known to 400 ms", mlperf, each(func(j *judgement, c Coverage) (Outcome, string) {
+		if i := slices.IndexFunc(j.rec.Meters, func(m Meter) bool { return m.Name == c.Meter && len(m.Recordings) > 0 }); i >= 0 {
+			half, trip := j.rec.Meters[i].within(), float64(c.RoundTrip)
+			if c.RoundTrip.IsAbsent() { // the host read it on its own board
+				trip = 0
+			}
+			return within(trip/2+half <= 0.4), fmt.Sprintf("round trip up to %.3g ms, offset of the clocks known to ±%.3g ms", 1000*trip, 1000*half)
+		}
 		if c.RoundTrip.IsAbsent() {
 			return NotApplicable, "read on this machine"
 		}

@@ -84,7 +84,7 @@ func (f *powerFlags) join(cmd *cobra.Command, st *store.Store, dir string, r sit
 		case p.New != "":
 			joined++
 			if p.Note != "" {
-				say(stderr, "perwatt: node %s: record %s: no watts in %s", p.Node, p.New, p.Note)
+				say(stderr, "perwatt: node %s: record %s: %s", p.Node, p.New, p.Note)
 			}
 		case p.Err != nil:
 			say(stderr, "perwatt: node %s: record %s: no power joined: %v", p.Node, p.Record, p.Err)
@@ -97,7 +97,7 @@ func (f *powerFlags) join(cmd *cobra.Command, st *store.Store, dir string, r sit
 			say(stderr, "perwatt: rack %s: no power joined: %v", results.Line(of.Rack, 80), of.Err)
 			continue
 		case of.Note != "":
-			say(stderr, "perwatt: rack %s: not in its power: %s", results.Line(of.Rack, 80), of.Note)
+			say(stderr, "perwatt: rack %s: %s", results.Line(of.Rack, 80), of.Note)
 		}
 		read++
 	}

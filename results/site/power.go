@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -49,11 +50,13 @@ const rackPrefix = "rack="
 // ReadPowerMap reads the map of meters: a table as [results.CSV] reads it, with the columns
 // node, meter and, if need be, channel. rack=NAME in the column node stands for all that a rack draws. The
 // feeds of a node or a rack add up. Nodes and racks must be those of the roster, and no
-// feed may be counted twice among the nodes, nor among the racks.
+// feed may be counted twice among the nodes, nor among the racks. A node may have its name
+// of the roster or of its host, in any case, with its domain or without, if that is one
+// node's alone.
 func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
-	expected, racks := map[string]bool{}, map[string]bool{}
+	names, racks := namesOf(roster), map[string]bool{}
 	for _, n := range roster.Nodes {
-		expected[n.Name], racks[n.Rack] = true, true
+		racks[n.Rack] = true
 	}
 	type meter struct {
 		rack bool
@@ -88,8 +91,11 @@ func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
 			return nil, bad("%d columns, and the header has %d", len(row), len(columns))
 		}
 		f := PowerFeed{Node: row[0], Meter: row[1], Line: line}
-		if rack, ok := strings.CutPrefix(f.Node, rackPrefix); ok && !expected[f.Node] {
+		node, why := names.find(f.Node)
+		if rack, ok := strings.CutPrefix(f.Node, rackPrefix); ok && node == "" {
 			f.Node, f.Rack = "", rack
+		} else if node != "" {
+			f.Node = node
 		}
 		if len(row) > 2 {
 			f.Channel = row[2]
@@ -106,8 +112,10 @@ func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
 			twice, again = part, true
 		}
 		switch {
-		case f.Rack != "" && !racks[f.Rack], f.Rack == "" && !expected[f.Node]:
-			return nil, bad("%s is not in the roster of %s", f.of(), roster.Name)
+		case f.Rack != "" && !racks[f.Rack]:
+			return nil, bad("%s is not in the roster of %s%s", f.of(), roster.Name, results.DidYouMean(f.Rack, slices.Sorted(maps.Keys(racks))))
+		case f.Rack == "" && node == "":
+			return nil, bad("%s %s", f.of(), why)
 		case f.Meter == "":
 			return nil, bad("no meter")
 		case again:
@@ -124,6 +132,68 @@ func ReadPowerMap(r io.Reader, roster Roster) (feeds []PowerFeed, err error) {
 	return feeds, nil
 }
 
+// rosterNames finds the nodes of a roster by names that are not quite theirs.
+type rosterNames struct {
+	roster Roster
+	exact  map[string]int
+	of     map[string][]string // nodes by a name in lower case, with its domain or without
+}
+
+func namesOf(r Roster) rosterNames {
+	n := rosterNames{r, map[string]int{}, map[string][]string{}}
+	for i, node := range r.Nodes {
+		n.exact[node.Name] = i
+		for _, name := range []string{node.Name, node.Host} {
+			name = strings.ToLower(name)
+			short, _, _ := strings.Cut(name, ".")
+			for _, s := range []string{name, short} {
+				if s != "" && !slices.Contains(n.of[s], node.Name) {
+					n.of[s] = append(n.of[s], node.Name)
+				}
+			}
+		}
+	}
+	return n
+}
+
+// find returns the node that is meant by a name, or why none is. A name without a domain
+// stands for one with any, and the other way round; two domains are two hosts.
+func (n rosterNames) find(name string) (node, why string) {
+	if _, ok := n.exact[name]; ok {
+		return name, ""
+	}
+	lower := strings.ToLower(name)
+	found := n.of[lower]
+	if short, _, qualified := strings.Cut(lower, "."); len(found) == 0 && qualified {
+		for _, of := range n.of[short] {
+			if !qualifiedOtherwise(n.roster.Nodes[n.exact[of]], short, lower) {
+				found = append(found, of)
+			}
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], ""
+	case 0:
+		all := make([]string, 0, len(n.roster.Nodes))
+		for _, x := range n.roster.Nodes {
+			all = append(all, x.Name)
+		}
+		return "", fmt.Sprintf("is not in the roster of %s%s", n.roster.Name, results.DidYouMean(name, all))
+	}
+	return "", fmt.Sprintf("may be %s or %s in the roster of %s: give the whole name", found[0], found[1], n.roster.Name)
+}
+
+// qualifiedOtherwise reports whether a node has the short name with another domain.
+func qualifiedOtherwise(n Node, short, whole string) bool {
+	for _, name := range []string{n.Name, n.Host} {
+		if name = strings.ToLower(name); strings.HasPrefix(name, short+".") && name != whole {
+			return true
+		}
+	}
+	return false
+}
+
 // Tape is a recording that was read once, for what it says of itself.
 type Tape struct {
 	Name   string // of the file, for messages
@@ -134,7 +204,22 @@ type Tape struct {
 	size     int64
 	interval float64 // s, the longest
 	meters   map[string]*results.Meter
+	spans    map[string]*span // of the readings of meters
 	errors   []clockError
+	steps    []clockStep
+}
+
+// span is a time.
+type span struct{ from, to time.Time }
+
+func (s *span) String() string {
+	return s.from.UTC().Format(time.RFC3339) + " to " + s.to.UTC().Format(time.RFC3339)
+}
+
+// clockStep is by how much a clock was set, in s, and when, by the clock as it is then.
+type clockStep struct {
+	at time.Time
+	by float64
 }
 
 // clockError is the bound of the error of a clock at a time; absent if nothing keeps it.
@@ -146,7 +231,7 @@ type clockError struct {
 // ReadTape reads a recording of so many bytes; what is written behind them later is not
 // looked at.
 func ReadTape(name string, in io.ReaderAt, size int64) (*Tape, error) {
-	t := &Tape{Name: name, in: in, size: size, meters: map[string]*results.Meter{}}
+	t := &Tape{Name: name, in: in, size: size, meters: map[string]*results.Meter{}, spans: map[string]*span{}}
 	digest := sha256.New()
 	err := results.ScanRecording(io.TeeReader(t.bytes(), digest), time.Time{}, time.Time{}, func(l *results.RecordingLine) error {
 		switch {
@@ -158,6 +243,18 @@ func ReadTape(name string, in io.ReaderAt, size int64) (*Tape, error) {
 			t.meters[l.Open.Name] = l.Open
 		case l.ClockError != nil:
 			t.errors = append(t.errors, clockError{l.At, float64(*l.ClockError)})
+		case l.Step != nil:
+			t.steps = append(t.steps, clockStep{l.At, float64(*l.Step)})
+		case l.Value != nil && t.spans[l.Meter] == nil:
+			t.spans[l.Meter] = &span{l.At, l.At}
+		case l.Value != nil:
+			s := t.spans[l.Meter]
+			if l.At.Before(s.from) {
+				s.from = l.At
+			}
+			if l.At.After(s.to) {
+				s.to = l.At
+			}
 		}
 		return nil
 	})
@@ -187,6 +284,27 @@ func (t *Tape) clockError(from, to time.Time) float64 {
 	return most
 }
 
+// set is how far the host's clock was set between two instants of it, in s: all steps
+// together, whatever their directions.
+func (t *Tape) set(from, to time.Time) (sum float64) {
+	for _, s := range t.steps {
+		was := s.at.Add(-seconds(s.by))
+		if !(s.at.Before(from) && was.Before(from)) && !(s.at.After(to) && was.After(to)) {
+			sum += math.Abs(s.by)
+		}
+	}
+	return sum
+}
+
+// moved bounds how far a clock may have gone from where it was so many seconds before: by
+// its error then and now where a daemon keeps it within so much, or else as quartz does.
+func moved(within, ago float64) float64 {
+	if math.IsNaN(within) {
+		return mostDrift * ago
+	}
+	return 2 * within
+}
+
 // PowerJoined is what became of one record.
 type PowerJoined struct {
 	Node, Record string
@@ -205,8 +323,9 @@ func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, o
 	j := joiner{ctx: ctx, store: st, index: x, roster: r, host: host, wants: map[string][]*request{}, feeds: map[string][]PowerFeed{}}
 	replaced := x.Replaced()
 	var racks []*rackTask
+	read := map[instrument]PowerFeed{}
 	for _, f := range feeds {
-		if err := j.check(f, tapes); err != nil {
+		if err := j.check(f, tapes, read); err != nil {
 			return nil, nil, err
 		}
 		if f.Rack == "" {
@@ -311,17 +430,42 @@ type request struct {
 	readings int
 }
 
-// check refuses a line of the map that no recording can serve.
-func (j *joiner) check(f PowerFeed, tapes []*Tape) error {
-	for _, t := range tapes {
-		if m := t.meters[f.Meter]; m != nil {
-			if _, err := wanted(m, f.Channel); err != nil {
-				return fmt.Errorf("the map of meters: line %d: %w", f.Line, err)
-			}
-			return nil
-		}
+// instrument is a channel of what a meter reads, by whatever name, for nodes or racks.
+type instrument struct {
+	rack                   bool
+	source, about, channel string
+}
+
+// check refuses a line of the map that no recording can serve, or that counts what another
+// meter reads at the same place, as one that was opened twice does.
+func (j *joiner) check(f PowerFeed, tapes []*Tape, read map[instrument]PowerFeed) error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("the map of meters: line %d: %w", f.Line, fmt.Errorf(format, args...))
 	}
-	return fmt.Errorf("the map of meters: line %d: no recording has opened a meter %.100q", f.Line, f.Meter)
+	known := map[string]bool{}
+	for _, t := range tapes {
+		m := t.meters[f.Meter]
+		if m == nil {
+			for name := range t.meters {
+				known[name] = true
+			}
+			continue
+		}
+		meter, err := wanted(m, f.Channel)
+		if err != nil {
+			return bad("%w", err)
+		}
+		for _, c := range meter.Channels {
+			// Registers or chassis of one address are told apart by what is noted of them.
+			at := instrument{f.Rack != "", m.Source, strings.Join(m.Notes, "\n"), c.Name}
+			if of, again := read[at]; again && of.Meter != f.Meter && m.Source != "" {
+				return bad("meters %.100q and %.100q are one instrument, %.200s: its watts would be counted for %s, too (line %d)", f.Meter, of.Meter, m.Source, of.of(), of.Line)
+			}
+			read[at] = f
+		}
+		return nil
+	}
+	return bad("no recording has opened a meter %.100q%s", f.Meter, results.DidYouMean(f.Meter, slices.Sorted(maps.Keys(known))))
 }
 
 // wanted returns a meter with the channels that a feed names. A channel of the node's
@@ -372,7 +516,7 @@ func (j *joiner) plan(t *task, tapes []*Tape) error {
 				return err
 			}
 			ahead := seconds(float64(by.Offset))
-			rq, err := newRequest(tape, m, f, by, rec.Start.Add(ahead), rec.End.Add(ahead))
+			rq, err := newRequest(tape, m, f, 1, by, rec.Start.Add(ahead), rec.End.Add(ahead))
 			if err != nil {
 				return err
 			}
@@ -386,15 +530,16 @@ func (j *joiner) plan(t *task, tapes []*Tape) error {
 	return nil
 }
 
-// newRequest asks for the readings of a feed between two instants and around them.
-func newRequest(tape *Tape, m *results.Meter, f PowerFeed, by results.Recording, from, to time.Time) (*request, error) {
+// newRequest asks for the readings of a feed of so many nodes between two instants and
+// around them.
+func newRequest(tape *Tape, m *results.Meter, f PowerFeed, nodes int, by results.Recording, from, to time.Time) (*request, error) {
 	meter, err := wanted(m, f.Channel)
 	if err != nil {
 		return nil, err
 	}
 	margin := max(5, 3*tape.interval, 3*float64(max(0, m.Period)))
 	around := seconds(margin + float64(by.Within))
-	return &request{tape: tape, from: from.Add(-around), to: to.Add(around), feed: results.Feed{Meter: meter, Recording: by, Margin: margin}}, nil
+	return &request{tape: tape, from: from.Add(-around), to: to.Add(around), feed: results.Feed{Meter: meter, Recording: by, Margin: margin, Nodes: nodes}}, nil
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -429,31 +574,50 @@ func (j *joiner) align(rec *results.Record, t *task, tape *Tape) (results.Record
 		}
 	}
 	same := tape.Host == j.host
+	// By the clock of the tape a record ends no later than this: what was set since then
+	// does not matter.
+	ended := func(high float64) time.Time {
+		if end := t.attempt.End; !end.IsZero() {
+			return end
+		}
+		return rec.End.Add(seconds(high + 1))
+	}
+	var most float64 // s, by which the tape's clock was set
+	set := func(since time.Time, high float64) float64 {
+		by := tape.set(since, ended(high))
+		most = max(most, by)
+		return by
+	}
 	if a := t.attempt; same && a.Job != "" && !a.Start.IsZero() { // it did not come by hand
 		end := a.End
 		if end.IsZero() {
 			end = time.Now()
 		}
-		narrow(a.Start.Sub(rec.Start).Seconds(), end.Sub(rec.End).Seconds(), "the job ran between its submission and its end")
+		l, h := a.Start.Sub(rec.Start).Seconds(), end.Sub(rec.End).Seconds()
+		by := set(a.Start, h)
+		narrow(l-by, h+by, "the job ran between its submission and its end")
 	}
+	theirs := tape.clockError(rec.Start, rec.End)
 	if c := t.outcome.Clock; same && c != nil {
-		within := c.Within
-		if math.IsNaN(kept) {
-			within += mostDrift * rec.End.Sub(j.roster.Start).Abs().Seconds()
-		}
+		ago := rec.End.Add(-seconds(c.Offset)).Sub(j.roster.Start).Abs().Seconds()
+		within := c.Within + moved(kept, ago) + moved(theirs, ago) + set(j.roster.Start, -c.Offset+c.Within)
 		narrow(-c.Offset-within, -c.Offset+within, "measured between the hosts")
-	} else if both := kept + tape.clockError(rec.Start, rec.End); both >= 0 {
+	} else if both := kept + theirs; both >= 0 {
+		both += set(rec.Start.Add(-seconds(both)), both)
 		narrow(-both, both, "a daemon keeps each of the two clocks")
 	}
 	const remedy = "keep the clocks of both by NTP or PTP, and record on the host that submits"
-	within := (high - low) / 2
+	within, meanwhile := (high-low)/2, ""
+	if most > 0 {
+		meanwhile = fmt.Sprintf(", since it was set by %.3g s meanwhile", most)
+	}
 	switch {
 	case known == "":
 		return results.Recording{}, fmt.Errorf("nothing tells how the clock of %s, which recorded, stands to that of the node: %s", tape.Host, remedy)
 	case high < low:
 		return results.Recording{}, fmt.Errorf("the clocks contradict each other by %.3g s: one of them was set meanwhile, or its daemon is wrong: %s", low-high, remedy)
 	case !(within <= mostShare*window):
-		return results.Recording{}, fmt.Errorf("the clock of %s is known to ±%.3g s against that of the node, and a window of %.3g s needs ±%.3g s: %s", tape.Host, within, window, mostShare*window, remedy)
+		return results.Recording{}, fmt.Errorf("the clock of %s is known to ±%.3g s against that of the node%s, and a window of %.3g s needs ±%.3g s: %s", tape.Host, within, meanwhile, window, mostShare*window, remedy)
 	}
 	return results.Recording{File: tape.Digest, Host: tape.Host, Offset: results.Float((low + high) / 2), Within: results.Float(within), Known: known}, nil
 }
@@ -519,7 +683,11 @@ func recorded(feeds []PowerFeed, requests []*request) (out []results.Feed, err e
 			}
 		}
 		if found.readings == 0 {
-			return nil, fmt.Errorf("meter %.100q has no reading between %s and %s", f.Meter, found.from.UTC().Format(time.RFC3339), found.to.UTC().Format(time.RFC3339))
+			has := "none at all"
+			if s := found.tape.spans[f.Meter]; s != nil {
+				has = "some from " + s.String()
+			}
+			return nil, fmt.Errorf("%s has no reading of meter %.100q (line %d of the map) from %s, and %s: record from before the nodes begin until they are done", found.tape.Name, f.Meter, f.Line, &span{found.from, found.to}, has)
 		}
 		out = append(out, found.feed)
 	}
@@ -563,8 +731,8 @@ func (j *joiner) join(t *task) error {
 	return nil
 }
 
-// gained says which scenarios have no watts by the meters from the index on; it is an
-// error if none has.
+// gained says which scenarios have no watts by the meters from the index on, and what of
+// their windows nothing was read in; it is an error if none has watts.
 func gained(rec *results.Record, from int) (note string, err error) {
 	var without []string
 	with := 0
@@ -573,7 +741,7 @@ func gained(rec *results.Record, from int) (note string, err error) {
 			switch {
 			case row.Meter != m.Name || row.Channel != "":
 			case row.Power.Value.IsAbsent():
-				without = append(without, fmt.Sprintf("%s: %s", row.Scenario, cmp.Or(row.Power.Why, string(row.Power.Status))))
+				without = append(without, fmt.Sprintf("no watts in %s: %s", row.Scenario, cmp.Or(row.Power.Why, string(row.Power.Status))))
 			default:
 				with++
 			}
@@ -581,9 +749,22 @@ func gained(rec *results.Record, from int) (note string, err error) {
 	}
 	note = results.Line(strings.Join(without, "; "), 1000)
 	if with == 0 {
-		return "", fmt.Errorf("no window has watts by it: %s", cmp.Or(note, "no run of it is good"))
+		return "", errors.New(cmp.Or(note, "no run of it is good"))
 	}
-	return note, nil
+	return results.Line(strings.Join(append(without, unread(rec, from)...), "; "), 1000), nil
+}
+
+// unread says of the meters from the index on in how much of the windows nothing was read,
+// where that is more than what is published may lack.
+func unread(rec *results.Record, from int) (out []string) {
+	for _, m := range rec.Meters[from:] {
+		for _, c := range rec.Summary.Coverage {
+			if c.Meter == m.Name && c.Share < 0.99 {
+				out = append(out, fmt.Sprintf("meter %s was read in %.3g %% of the time of all windows, with up to %.3g s between two readings", m.Name, 100*c.Share, c.Longest))
+			}
+		}
+	}
+	return out
 }
 
 // joinedID is the identifier of the record that is made of one: the same whenever it is

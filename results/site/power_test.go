@@ -219,7 +219,27 @@ func TestJoinPowerNeedsClocks(t *testing.T) {
 		{"another host", 0, "login", &site.Clock{Within: 0.01}, func(*powered) {}, "nothing tells how the clock of admin"},
 		{"by hand, bounded by nothing", 0, "admin", nil, func(p *powered) { p.outcomes[0].Attempts[0].Job = "" }, "nothing tells how the clock of admin"},
 		{"measured and wrong", 60, "admin", &site.Clock{Offset: 0, Within: 0.01}, func(*powered) {}, "contradict each other by 5"},
-		{"the recording ends before", 0, "admin", &site.Clock{Within: 0.01}, func(p *powered) { p.lines = p.lines[:2] }, "no reading between"},
+		{"the recording ends before", 0, "admin", &site.Clock{Within: 0.01}, func(p *powered) { p.lines = p.lines[:2] }, "has no reading of meter"},
+		{"set between two runs", 0, "admin", &site.Clock{Within: 0.01}, func(p *powered) {
+			p.line(results.RecordingLine{At: p.between(), Step: seconds(40)})
+		}, "known to ±40.1 s against that of the node, since it was set by 40 s meanwhile"},
+		{"set back before the node began, after its clock was read", 0, "admin", &site.Clock{Within: 0.01}, func(p *powered) {
+			p.outcomes[0].Attempts[0].Job = ""
+			p.line(results.RecordingLine{At: p.roster.Start.Add(-35 * time.Second), Step: seconds(-40)})
+		}, "since it was set by 40 s meanwhile"},
+		{"set by little between two runs", 0, "admin", &site.Clock{Within: 0.01}, func(p *powered) {
+			p.line(results.RecordingLine{At: p.between(), Step: seconds(0.3)})
+		}, ""},
+		{"set long after", 0, "admin", &site.Clock{Within: 0.01}, func(p *powered) {
+			p.line(results.RecordingLine{At: p.whole.End.Add(time.Hour), Step: seconds(-40)})
+		}, ""},
+		{"another host, both kept, one set", 0, "login", nil, func(p *powered) {
+			for s := 0; s < 4000; s += 60 {
+				p.line(results.RecordingLine{At: p.whole.Start.Add(time.Duration(s) * time.Second), ClockError: seconds(0.02)})
+			}
+			p.line(results.RecordingLine{At: p.between(), Step: seconds(40)})
+			p.anchors(t, 0.03)
+		}, "known to ±40"},
 		{"another host, both kept", 0, "login", nil, func(p *powered) {
 			for s := 0; s < 4000; s += 60 {
 				p.line(results.RecordingLine{At: p.whole.Start.Add(time.Duration(s) * time.Second), ClockError: seconds(0.02)})
@@ -248,6 +268,13 @@ func TestJoinPowerNeedsClocks(t *testing.T) {
 		}
 		require.InEpsilon(t, float64(want.Value), float64(got.Value), within, c.name)
 	}
+}
+
+// between is a time at which no run was measured.
+func (p *powered) between() time.Time {
+	_, end, _ := p.whole.Runs[1].Span()
+	begin, _, _ := p.whole.Runs[2].Span()
+	return p.whole.Start.Add(time.Duration((end + begin) / 2 * 1e9))
 }
 
 // anchors gives every run of the record in the store an error of its clock.
@@ -287,7 +314,8 @@ func TestPowerMap(t *testing.T) {
 		{"", "EOF"},
 		{"n1,pdu\n", "line 1: it must be the header"},
 		{"meter,node\n", "line 1: it must be the header"},
-		{"node,meter\nn3,pdu\n", "line 2: node n3 is not in the roster"},
+		{"node,meter\nn3,pdu\n", "line 2: node n3 is not in the roster of f"},
+		{"node,meter\nrack=r1,pdu\n", "line 2: rack r1 is not in the roster of f"},
 		{"node,meter\nn1,\n", "line 2: no meter"},
 		{"node,meter\nn1,pdu\nn1,pdu\n", "line 3: meter pdu is that of node n1 in line 2"},
 		{"node,meter\nn1,pdu,3\n", "line 2: 3 columns"},
@@ -298,13 +326,36 @@ func TestPowerMap(t *testing.T) {
 		require.ErrorContains(t, err, c.want, c.text)
 	}
 
+	// A host goes by its short name and that with its domain, in any case.
+	roster = site.Roster{Name: "f", Nodes: []site.Node{{Name: "cn1.a.net"}, {Name: "cn2.a.net"}, {Name: "cn2.b.net"}, {Name: "gpu-01", Host: "gh1.a.net"}, {Name: "rack=7"}}}
+	for _, c := range []struct{ name, want string }{ // a reason has a blank
+		{"cn1.a.net", "cn1.a.net"}, {"CN1.A.NET", "cn1.a.net"}, {"cn1", "cn1.a.net"}, {"Cn1", "cn1.a.net"},
+		{"cn1.b.net", "node cn1.b.net is not in the roster of f; did you mean cn1.a.net?"},
+		{"cn2", "node cn2 may be cn2.a.net or cn2.b.net in the roster of f: give the whole name"}, {"cn2.b.net", "cn2.b.net"},
+		{"gpu-01", "gpu-01"}, {"GPU-01.a.net", "gpu-01"}, {"gh1", "gpu-01"}, {"gh1.a.net", "gpu-01"}, {"gh1.b.net", "is not in the roster"},
+		{"rack=7", "rack=7"},
+	} {
+		feeds, err := site.ReadPowerMap(strings.NewReader("node,meter\n"+c.name+",pdu\n"), roster)
+		if strings.Contains(c.want, " ") {
+			require.ErrorContains(t, err, c.want, c.name)
+			continue
+		}
+		require.NoError(t, err, c.name)
+		require.Equal(t, []site.PowerFeed{{Node: c.want, Meter: "pdu", Line: 2}}, feeds, c.name)
+	}
+
 	p := fleetOfOne(t, 0)
+	again := p.whole.Meters[0]
+	again.Name = "again"
+	p.line(results.RecordingLine{At: p.whole.Start, Open: &again})
 	x, err := store.OpenIndex(t.Context(), p.dir)
 	require.NoError(t, err)
 	defer x.Close()
 	for _, c := range []struct{ row, want string }{
 		{"n1,other,", "line 2: no recording has opened a meter \"other\""},
+		{"n1,snmq,", "line 2: no recording has opened a meter \"snmq\"; did you mean snmp?"},
 		{"n1,snmp,4", "line 2: meter \"snmp\" has no channel \"4\""},
+		{"n1,snmp,\nn2,again,", "line 3: meters \"again\" and \"snmp\" are one instrument"},
 	} {
 		feeds, err := site.ReadPowerMap(strings.NewReader(fmt.Sprintf("node,meter,channel\n%s\n", c.row)), p.roster)
 		require.NoError(t, err)

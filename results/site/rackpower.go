@@ -86,9 +86,11 @@ func (j *joiner) planRack(t *rackTask, outcomes []Outcome, tapes []*Tape) error 
 		base = cmp.Or(base, tapes[i])
 	}
 	t.host = base.Host
-	in := map[string]bool{}
+	in, nodes := map[string]bool{}, 0
 	for _, n := range j.roster.Nodes {
-		in[n.Name] = n.Rack == t.rack
+		if in[n.Name] = n.Rack == t.rack; in[n.Name] {
+			nodes++
+		}
 	}
 	type key struct {
 		scenario       string
@@ -106,7 +108,7 @@ func (j *joiner) planRack(t *rackTask, outcomes []Outcome, tapes []*Tape) error 
 					of[k], t.within = append(of[k], w), max(t.within, within)
 				})
 				if err != nil {
-					t.notes = append(t.notes, fmt.Sprintf("node %s: %v", o.Node, err))
+					t.notes = append(t.notes, fmt.Sprintf("without node %s: %v", o.Node, err))
 				}
 			}
 		}
@@ -133,7 +135,7 @@ func (j *joiner) planRack(t *rackTask, outcomes []Outcome, tapes []*Tape) error 
 			if m == nil || tape.Host != t.host {
 				continue
 			}
-			rq, err := newRequest(tape, m, f, results.Recording{File: tape.Digest, Host: tape.Host, Within: results.Float(t.within), Known: "the largest of the nodes' own"}, from, to)
+			rq, err := newRequest(tape, m, f, nodes, results.Recording{File: tape.Digest, Host: tape.Host, Within: results.Float(t.within), Known: "the largest of the nodes' own"}, from, to)
 			if err != nil {
 				return err
 			}
@@ -232,7 +234,7 @@ func (j *joiner) joinRack(t *rackTask) (out []RackPower, err error) {
 			continue
 		}
 		if row.Power.Value.IsAbsent() {
-			t.notes = append(t.notes, fmt.Sprintf("%s: %s", row.Scenario, cmp.Or(row.Power.Why, string(row.Power.Status))))
+			t.notes = append(t.notes, fmt.Sprintf("no watts in %s: %s", row.Scenario, cmp.Or(row.Power.Why, string(row.Power.Status))))
 			continue
 		}
 		read[row.Scenario] = true
@@ -242,8 +244,9 @@ func (j *joiner) joinRack(t *rackTask) (out []RackPower, err error) {
 		out = append(out, RackPower{Rack: t.rack, Scenario: row.Scenario, Nodes: nodes[row.Scenario], Meter: row.Meter, Power: p, Recordings: rec.Meters[i].Recordings})
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("no window has watts by it: %s", cmp.Or(results.Line(strings.Join(t.notes, "; "), 400), "it has no total"))
+		return nil, errors.New(cmp.Or(results.Line(strings.Join(t.notes, "; "), 400), "it has no total"))
 	}
+	t.notes = append(t.notes, unread(rec, 0)...)
 	return out, nil
 }
 

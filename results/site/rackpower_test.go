@@ -170,7 +170,7 @@ func TestAMeterOfARackThatReadNothing(t *testing.T) {
 	lines := bytes.SplitAfter(k.tape, []byte("\n"))
 	k.tape = bytes.Join(lines[:2], nil)
 	a, joined := k.report(t, 1000)
-	require.ErrorContains(t, joined.Err, "no reading between")
+	require.ErrorContains(t, joined.Err, "has no reading of meter")
 	require.Nil(t, a.Racks[0].Facility)
 
 	// A gap in the window stays one.
