@@ -90,18 +90,19 @@ func nextFleet(cmd *cobra.Command, what, dir string) string {
 	return results.Command(words...)
 }
 
-// keeper commits records to a store.
-func keeper(st *store.Store) fleet.Keep {
-	return func(f *results.File) error {
-		_, err := st.Take(f)
-		switch {
-		case errors.Is(err, store.ErrKept):
-			return nil
-		case errors.Is(err, os.ErrExist):
-			return fmt.Errorf("%w: %s", fleet.ErrTaken, f.Record.ID)
-		}
-		return err
+// keeper is a store for the records of a fleet.
+type keeper struct{ *store.Store }
+
+// Take implements [fleet.Store].
+func (k keeper) Take(f *results.File) error {
+	_, err := k.Store.Take(f)
+	switch {
+	case errors.Is(err, store.ErrKept):
+		return nil
+	case errors.Is(err, os.ErrExist):
+		return fmt.Errorf("%w: %s", fleet.ErrTaken, f.Record.ID)
 	}
+	return err
 }
 
 // openFleet opens the measurement that a command names, for this process alone.
@@ -280,7 +281,7 @@ or PTP.`,
 					return err
 				}
 				defer keep.begin(f.Dir())()
-				sum, err := f.Collect(cmd.Context(), keeper(st), argv[min(1, len(argv)):]...)
+				sum, err := f.Collect(cmd.Context(), keeper{st}, argv[min(1, len(argv)):]...)
 				for _, why := range sum.Files {
 					say(cmd.ErrOrStderr(), "perwatt: %s", why.Reason)
 				}

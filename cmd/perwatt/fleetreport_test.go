@@ -31,7 +31,7 @@ func simulated(t *testing.T, nodes int, does func(node string, attempt int) flee
 	f, err := fleet.New(fleet.Dir(dir, r.Name), r)
 	require.NoError(t, err)
 	defer f.Close()
-	_, err = f.Run(t.Context(), fleet.Options{Engine: e, Keep: keeper(st), Window: 50, Period: time.Millisecond, Patience: time.Minute, Update: func(fleet.Progress) {}, Say: func(string) {}})
+	_, err = f.Run(t.Context(), fleet.Options{Engine: e, Store: keeper{st}, Window: 50, Period: time.Millisecond, Patience: time.Minute, Update: func(fleet.Progress) {}, Say: func(string) {}})
 	require.NoError(t, err)
 	return dir
 }

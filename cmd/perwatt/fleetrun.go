@@ -356,7 +356,7 @@ func (f *fleetFlags) goOn(cmd *cobra.Command, st *store.Store, fl *fleet.Fleet, 
 	defer f.keep.begin(fl.Dir())()
 	show := newFleetProgress(cmd.ErrOrStderr(), len(fl.Roster().Nodes))
 	submitted, err := fl.Run(cmd.Context(), fleet.Options{
-		Engine: e, Keep: keeper(st), Hosts: hosts, Window: f.window, Period: f.period, Patience: f.patience,
+		Engine: e, Store: keeper{st}, Hosts: hosts, Window: f.window, Period: f.period, Patience: f.patience,
 		Update: show.update, Say: show.say,
 	})
 	show.close()

@@ -36,7 +36,6 @@ func BenchmarkGrowth(b *testing.B) {
 func growth(b *testing.B, nodes int) {
 	st, err := store.Open(b.TempDir())
 	require.NoError(b, err)
-	keep := func(f *results.File) error { _, err := st.Take(f); return err }
 	e := fleettest.New(nodes, func(string, int) fleettest.Job { return fleettest.Job{Write: metered} })
 	began, cpu := time.Now(), processor()
 	ctx, cancel := context.WithCancel(b.Context())
@@ -44,7 +43,7 @@ func growth(b *testing.B, nodes int) {
 	f, err := fleet.New(fleet.Dir(st.Place(), "growth"), e.Roster("growth"))
 	require.NoError(b, err)
 	defer f.Close()
-	o := fleet.Options{Engine: e, Keep: keep, Window: nodes, Period: time.Hour, Patience: time.Hour, Say: func(string) {}, Update: func(fleet.Progress) {
+	o := fleet.Options{Engine: e, Store: taker{st}, Window: nodes, Period: time.Hour, Patience: time.Hour, Say: func(string) {}, Update: func(fleet.Progress) {
 		if len(e.Submits()) == nodes {
 			cancel()
 		}
@@ -56,7 +55,7 @@ func growth(b *testing.B, nodes int) {
 	require.NoError(b, e.Settle())
 
 	began, cpu = time.Now(), processor()
-	sum, err := f.Collect(b.Context(), keep)
+	sum, err := f.Collect(b.Context(), taker{st})
 	require.NoError(b, err)
 	require.Equal(b, nodes, sum.Records)
 	b.ReportMetric(time.Since(began).Seconds(), "collect-s")
@@ -69,13 +68,21 @@ func growth(b *testing.B, nodes int) {
 	defer g.Close()
 	began = time.Now()
 	var k kept
-	o = fleet.Options{Engine: e, Keep: k.keep, Window: 200, Period: 200 * time.Millisecond, Patience: time.Hour, Say: func(string) {}, Update: func(fleet.Progress) {}}
+	o = fleet.Options{Engine: e, Store: &k, Window: 200, Period: 200 * time.Millisecond, Patience: time.Hour, Say: func(string) {}, Update: func(fleet.Progress) {}}
 	_, err = g.Run(b.Context(), o)
 	require.NoError(b, err)
 	b.ReportMetric(float64(e.Queries)/max(1, time.Since(began).Seconds()/o.Period.Seconds()), "queries/period")
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	b.ReportMetric(float64(m.Sys)/1e6, "MB") // of the whole process, with the simulated engine
+}
+
+// taker is a store that takes each record once.
+type taker struct{ *store.Store }
+
+func (t taker) Take(f *results.File) error {
+	_, err := t.Store.Take(f)
+	return err
 }
 
 // metered writes a record of a size that nodes send in place of a simulated one.

@@ -30,14 +30,21 @@ const (
 	mostZstd  = 64 << 20  // bytes of a compressed one
 	mostBytes = mostPlain // of files and their JSON that are in memory at a time, all collectors together
 	mostWork  = 64        // records that are judged at a time
+	atOnce    = 512       // attempts whose records share their way to the disk
 	slack     = 1.0       // s, by which clocks may contradict each other unsaid
 	aMonth    = len("2006-01")
 )
 
-// Keep commits a record to the store. It returns nil if the store has it already, and
-// [ErrTaken] if another record has its identifier there: then the record is refused. Any
-// other error ends what is being done. It is called by several goroutines.
-type Keep func(*results.File) error
+// Store is where records are kept. Its methods are called by several goroutines; an error
+// ends what is being done.
+type Store interface {
+	// Take puts a record there, byte by byte. It returns nil if the record is there already,
+	// and [ErrTaken] if another has its identifier there: then the record is refused.
+	Take(*results.File) error
+	// Settle returns when no crash can undo what Take did before the call. Nothing is said
+	// to be kept before.
+	Settle() error
+}
 
 // ErrTaken means that another record has the identifier of this one in the store.
 var ErrTaken = errors.New("another record has its identifier in the store")
@@ -61,7 +68,7 @@ type collector struct {
 	roster site.Roster
 	byName map[string]int // index in the roster
 	byHost map[string]map[int]bool
-	keep   Keep
+	store  Store
 	memory budget
 
 	mu    sync.Mutex
@@ -72,8 +79,8 @@ type collector struct {
 // owed is a record that an attempt of a node owes.
 type owed struct{ node, attempt, session int }
 
-func newCollector(r site.Roster, s *state, keep Keep) *collector {
-	c := &collector{roster: r, keep: keep, byName: map[string]int{}, byHost: map[string]map[int]bool{}, given: map[string]int{}, owed: map[owed]string{}}
+func newCollector(r site.Roster, s *state, store Store) *collector {
+	c := &collector{roster: r, store: store, byName: map[string]int{}, byHost: map[string]map[int]bool{}, given: map[string]int{}, owed: map[owed]string{}}
 	c.memory.free = mostBytes
 	c.memory.cond.L = &c.memory.mu
 	known := func(host string, i int) {
@@ -135,6 +142,15 @@ type left struct {
 	note    string // of the engine
 	err     error  // its directory cannot be read
 	unkept  error  // the store cannot be written: nothing was found out
+}
+
+// settle makes what was found hold.
+func (l *left) settle(store Store) {
+	if slices.ContainsFunc(l.found, func(f finding) bool { return f.err == nil }) {
+		if err := store.Settle(); err != nil {
+			*l = left{unkept: err}
+		}
+	}
 }
 
 // complete reports whether it holds what was missing of so many sessions, of which some
@@ -201,7 +217,7 @@ func (c *collector) look(ctx context.Context, in *results.Reader, job Job, since
 func candidates(root *os.Root) (names []string, err error) {
 	seen := 0
 	list := func(dir string) ([]fs.DirEntry, error) {
-		d, err := root.Open(dir)
+		d, err := root.OpenFile(dir, os.O_RDONLY|unix.O_NONBLOCK, 0) // which a FIFO that took its place does not block
 		if err != nil {
 			return nil, err
 		}
@@ -296,7 +312,7 @@ func (c *collector) judge(ctx context.Context, with *results.Reader, f *finding,
 			return err
 		}
 		f.clock = contradiction(file.Record, since(f.place), arrived)
-		if err := c.keep(file); errors.Is(err, ErrTaken) {
+		if err := c.store.Take(file); errors.Is(err, ErrTaken) {
 			return err
 		} else if err != nil {
 			f.unkept = err
@@ -494,8 +510,8 @@ type Collected struct {
 // Collect looks again at what all attempts left, those that were given up too, and takes
 // files that came by hand: each a record, or a directory with records in it. Nothing is
 // taken twice.
-func (f *Fleet) Collect(ctx context.Context, keep Keep, files ...string) (sum Collected, err error) {
-	c := newCollector(f.roster, &f.state, keep)
+func (f *Fleet) Collect(ctx context.Context, store Store, files ...string) (sum Collected, err error) {
+	c := newCollector(f.roster, &f.state, store)
 	var todo []*work
 	for _, n := range f.nodes {
 		for _, a := range n.attempts {
@@ -505,19 +521,24 @@ func (f *Fleet) Collect(ctx context.Context, keep Keep, files ...string) (sum Co
 	look, stop := context.WithCancel(ctx)
 	wait := c.each(look, todo)
 	defer func() { stop(); wait() }()
-	for i, w := range todo {
-		<-w.done
-		if err := w.found.err; err != nil {
-			sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("node %s, attempt %d: %v", w.a.node.Name, w.a.Number, err)})
+	for some := range slices.Chunk(todo, atOnce) {
+		for _, w := range some {
+			<-w.done
 		}
-		sum.add(w.found.found)
-		if err := cmp.Or(f.take(w.a, w.found.found, w.found.note), w.found.unkept); err != nil {
+		if err := store.Settle(); err != nil {
 			return sum, err
 		}
-		if i%512 == 511 || i == len(todo)-1 { // what was taken is in the journal soon
-			if err := f.journal.file.Sync(); err != nil {
+		for _, w := range some {
+			if err := w.found.err; err != nil {
+				sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("node %s, attempt %d: %v", w.a.node.Name, w.a.Number, err)})
+			}
+			sum.add(w.found.found)
+			if err := cmp.Or(f.take(w.a, w.found.found, w.found.note), w.found.unkept); err != nil {
 				return sum, err
 			}
+		}
+		if err := f.journal.file.Sync(); err != nil {
+			return sum, err
 		}
 	}
 	if ctx.Err() != nil {
@@ -549,8 +570,9 @@ func (f *Fleet) takeByHand(ctx context.Context, c *collector, name string, sum *
 		return f.roster.Start
 	}
 	c.judge(ctx, reader(), &x, nil, since, func() (*os.File, error) { return results.OpenFile(name) })
-	if err := cmp.Or(ctx.Err(), x.unkept); err != nil {
-		return err
+	one := left{found: []finding{x}, unkept: x.unkept}
+	if one.settle(c.store); cmp.Or(ctx.Err(), one.unkept) != nil {
+		return cmp.Or(ctx.Err(), one.unkept)
 	}
 	n := f.byName[x.place.Node]
 	if x.err != nil {

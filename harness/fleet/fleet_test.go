@@ -25,7 +25,7 @@ type kept struct {
 	again   int
 }
 
-func (k *kept) keep(f *results.File) error {
+func (k *kept) Take(f *results.File) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.records == nil {
@@ -42,6 +42,8 @@ func (k *kept) keep(f *results.File) error {
 	return nil
 }
 
+func (*kept) Settle() error { return nil }
+
 // world is a fleet on simulated nodes, and what was said of it.
 type world struct {
 	*fleettest.Engine
@@ -56,7 +58,7 @@ func newWorld(t *testing.T, nodes int, does func(string, int) fleettest.Job) *wo
 }
 
 func (w *world) options() fleet.Options {
-	return fleet.Options{Engine: w, Keep: w.keep, Window: 200, Period: 5 * time.Second, Patience: time.Hour,
+	return fleet.Options{Engine: w, Store: &w.kept, Window: 200, Period: 5 * time.Second, Patience: time.Hour,
 		Update: func(p fleet.Progress) { w.last = p }, Say: func(s string) { w.said = append(w.said, s) }}
 }
 

@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -318,7 +319,7 @@ func TestByHand(t *testing.T) {
 	lie, err := fleettest.Write(hand, liar)
 	require.NoError(t, err)
 	for i := range 2 {
-		sum, err := f.Collect(t.Context(), w.keep, hand)
+		sum, err := f.Collect(t.Context(), &w.kept, hand)
 		require.NoError(t, err)
 		require.Equal(t, 1-i, sum.Records, "taken once")
 		require.Len(t, sum.Files, 2)
@@ -334,24 +335,51 @@ func TestByHand(t *testing.T) {
 	require.Len(t, w.records, 1)
 }
 
-// TestStoreFull: where the store cannot be written, nothing is refused, and the next start
-// takes the record.
+// fullStore is one that cannot take a record, or cannot make those hold that it took.
+type fullStore struct {
+	kept
+	take, settle error
+}
+
+func (s *fullStore) Take(f *results.File) error { return cmp.Or(s.take, s.kept.Take(f)) }
+func (s *fullStore) Settle() error              { return s.settle }
+
+// TestStoreFull: where the store cannot be written, nothing is refused and nothing is said to
+// be kept, and the next start takes the record, from jobs that ended and by hand.
 func TestStoreFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 2, nil)
-		f, err := fleet.New(w.dir, w.Roster("test"))
-		require.NoError(t, err)
-		o := w.options()
-		full := errors.New("no space left")
-		o.Keep = func(*results.File) error { return full }
-		_, err = f.Run(t.Context(), o)
-		require.ErrorIs(t, err, full)
-		require.NoError(t, f.Close())
-		_, err = w.resume(t)
-		require.NoError(t, err)
-		require.Equal(t, map[site.State]int{site.Done: 2}, states(w.outcomes(t)))
-		require.Len(t, w.Submits(), 2)
-	})
+	full := errors.New("no space left")
+	for name, s := range map[string]*fullStore{"take": {take: full}, "settle": {settle: full}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 2, nil)
+				f, err := fleet.New(w.dir, w.Roster("test"))
+				require.NoError(t, err)
+				o := w.options()
+				o.Store = s
+				_, err = f.Run(t.Context(), o)
+				require.ErrorIs(t, err, full)
+				_, err = f.Collect(t.Context(), s)
+				require.ErrorIs(t, err, full)
+				rec := fleettest.Record(fleet.Job{Fleet: "test", Node: site.Node{Name: node(1)}, Attempt: 2}, time.Now(), time.Now().Add(time.Second))
+				hand, err := fleettest.Write(t.TempDir(), rec)
+				require.NoError(t, err)
+				at := filepath.Join(w.dir, "journal.jsonl")
+				before, err := os.ReadFile(at)
+				require.NoError(t, err)
+				require.NotContains(t, string(before), `"record"`)
+				_, err = f.Collect(t.Context(), s, hand)
+				require.ErrorIs(t, err, full)
+				after, err := os.ReadFile(at)
+				require.NoError(t, err)
+				require.Equal(t, string(before), string(after))
+				require.NoError(t, f.Close())
+				_, err = w.resume(t)
+				require.NoError(t, err)
+				require.Equal(t, map[site.State]int{site.Done: 2}, states(w.outcomes(t)))
+				require.Len(t, w.Submits(), 2)
+			})
+		})
+	}
 }
 
 // TestKilled ends the process at every step that changes the disk, in turn: the next start

@@ -17,7 +17,7 @@ import (
 // Options are how a measurement is run.
 type Options struct {
 	Engine   Engine
-	Keep     Keep
+	Store    Store
 	Hosts    []Host        // what Engine.Nodes returned a moment ago; nil asks it
 	Window   int           // most jobs in flight
 	Period   time.Duration // between two queries
@@ -138,7 +138,7 @@ type cancelled struct {
 // failed, refused, lost or absent. It returns how many jobs it submitted. Interrupted by
 // ctx it returns [ErrLeft] if jobs are in flight.
 func (f *Fleet) Run(ctx context.Context, o Options) (submitted int, err error) {
-	r := &run{Fleet: f, Options: o, collect: newCollector(f.roster, &f.state, o.Keep), queued: map[*node]bool{}, looked: make(chan looked), cancelled: make(chan cancelled), places: make(chan *results.Reader, mostJudged)}
+	r := &run{Fleet: f, Options: o, collect: newCollector(f.roster, &f.state, o.Store), queued: map[*node]bool{}, looked: make(chan looked), cancelled: make(chan cancelled), places: make(chan *results.Reader, mostJudged)}
 	for range mostJudged {
 		r.places <- reader()
 	}
@@ -742,6 +742,7 @@ func (r *run) look(ctx context.Context, a *attempt) {
 			in := <-r.places
 			files := r.collect.look(ctx, in, t.job, t.since, t.files)
 			r.places <- in
+			files.settle(r.Store)
 			no := Refusal{}
 			refused := errors.As(sent, &no)
 			if refused {

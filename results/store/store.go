@@ -63,6 +63,9 @@ type Store struct {
 	dir    string
 	making sync.Mutex // of a month
 	names  *syncs
+
+	mu    sync.Mutex
+	taken map[string]bool // months that [Store.Take] put records into
 }
 
 // Open returns the store in dir and makes the directory if it is missing. It
@@ -84,7 +87,7 @@ func Open(dir string) (*Store, error) {
 		return nil, wrap("write to", dir, err)
 	}
 	sweep(dir, time.Now().Add(-24*time.Hour))
-	return &Store{dir: dir, names: newSyncs(syncDir)}, nil
+	return &Store{dir: dir, names: newSyncs(syncDir), taken: map[string]bool{}}, nil
 }
 
 // Place is the directory of the store.
@@ -268,6 +271,15 @@ func (d *Draft) commit(rec *results.Record) (path string, err error) {
 
 // commitFile is commit for the file of a record, compressed or not.
 func (d *Draft) commitFile(raw []byte) (path string, err error) {
+	if path, err = d.put(raw); err != nil {
+		return "", err
+	}
+	return d.settle(path)
+}
+
+// put writes the file of a record, compressed or not, under its final name, which must be
+// free. The file is on the disk, its name need not be.
+func (d *Draft) put(raw []byte) (path string, err error) {
 	if err := d.unfinished(); err != nil {
 		return "", err
 	}
@@ -286,6 +298,12 @@ func (d *Draft) commitFile(raw []byte) (path string, err error) {
 		return "", d.keeps(wrap("write", path, err))
 	}
 	step("publish")
+	return path, nil
+}
+
+// settle makes the name of the finished record durable and removes the partial one. It
+// returns as [Draft.commit] does.
+func (d *Draft) settle(path string) (string, error) {
 	if err := d.store.names.sync(filepath.Dir(path)); err != nil {
 		return "", wrap("write", path, err)
 	}
@@ -299,10 +317,10 @@ func (d *Draft) commitFile(raw []byte) (path string, err error) {
 	return path, nil
 }
 
-// Take commits a finished record of another store as it is, byte by byte, compressed or not.
-// The caller has verified it. Records that are taken at the same time share syncs of their
-// directory. The error wraps [ErrKept] if the same record is here already, and [fs.ErrExist]
-// if another is here by its identifier.
+// Take puts a finished record of another store here as it is, byte by byte, compressed or
+// not. The caller has verified it, and calls [Store.Settle] before it says that the record
+// is here: many records share that. The error wraps [ErrKept] if the same record is here
+// already, and [fs.ErrExist] if another is here by its identifier.
 func (s *Store) Take(f *results.File) (path string, err error) {
 	rec := f.Record
 	if rec.State == results.Running {
@@ -313,19 +331,42 @@ func (s *Store) Take(f *results.File) (path string, err error) {
 		raw = f.Packed
 	}
 	d, err := s.draft(rec.ID, timeOf(rec.ID), f.Packed != nil) // by its identifier it has one place
-	if err == nil {
-		path, err = d.commitFile(raw)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	s.taken[filepath.Dir(d.base)] = true // before the record is there, even if it was: nobody may have settled it
+	s.mu.Unlock()
+	if path, err = d.put(raw); err == nil {
+		if _, none := os.Lstat(d.base + partial); none == nil {
+			return d.settle(path)
+		}
+		return path, nil
 	}
 	if !errors.Is(err, fs.ErrExist) {
-		return path, err
+		return "", err
 	}
 	for _, suffix := range []string{plain, packed} {
-		path := filepath.Join(s.dir, timeOf(rec.ID).Format("2006-01"), rec.ID+suffix)
+		path := d.base + suffix
 		if there, bad := results.LoadFile(path); bad == nil && bytes.Equal(there.Raw, f.Raw) {
 			return path, fmt.Errorf("store: %s: %w", rec.ID, ErrKept)
 		}
 	}
 	return "", err
+}
+
+// Settle returns when no crash can undo what [Store.Take] did before the call. Calls at the
+// same time share its work.
+func (s *Store) Settle() error {
+	s.mu.Lock()
+	months := slices.Sorted(maps.Keys(s.taken))
+	s.mu.Unlock()
+	for _, dir := range months {
+		if err := s.names.sync(dir); err != nil {
+			return wrap("write to", dir, err)
+		}
+	}
+	return nil
 }
 
 // hold opens a file and locks it, which tells other processes that its writer is

@@ -539,5 +539,32 @@ func TestTake(t *testing.T) {
 		_, err = s.Take(file(ended(2)))
 		require.ErrorIs(t, err, fs.ErrExist)
 		require.Len(t, files(t, dir), 1)
+
+		// What an earlier process put there, and may not have settled, is settled too.
+		late, err := Open(dir)
+		require.NoError(t, err)
+		var synced []string
+		late.names.do = func(dir string) error { synced = append(synced, dir); return syncDir(dir) }
+		_, err = late.Take(file(sent))
+		require.ErrorIs(t, err, ErrKept)
+		require.Empty(t, synced)
+		require.NoError(t, late.Settle())
+		require.Equal(t, []string{filepath.Dir(path)}, synced)
+		broken := errors.New("broken")
+		late.names.do = func(string) error { return broken }
+		require.ErrorIs(t, late.Settle(), broken)
+
+		// A partial one goes only after the name of the finished one is durable.
+		require.NoError(t, os.Remove(path))
+		left := filepath.Join(filepath.Dir(path), id+partial)
+		require.NoError(t, os.WriteFile(left, raw, 0o600))
+		_, err = late.Take(file(sent))
+		require.ErrorIs(t, err, broken)
+		require.FileExists(t, left)
+		require.NoError(t, os.Remove(path))
+		late.names.do = syncDir
+		_, err = late.Take(file(sent))
+		require.NoError(t, err)
+		require.NoFileExists(t, left)
 	}
 }

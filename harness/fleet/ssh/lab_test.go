@@ -392,6 +392,12 @@ func TestSuite(t *testing.T) {
 }
 
 // A fleet of eight: records decide, the clock that is off is said, and each that fails is
+// nodesOf takes the names of the nodes of records.
+type nodesOf chan string
+
+func (n nodesOf) Take(f *results.File) error { n <- f.Record.Plan.Fleet.Node; return nil }
+func (nodesOf) Settle() error                { return nil }
+
 // named with its reason while the others are done. A second start does nothing.
 func TestFleet(t *testing.T) {
 	if testing.Short() {
@@ -414,10 +420,10 @@ func TestFleet(t *testing.T) {
 	f, err := fleet.New(l.Path("store/fleet/lab"), site.Roster{Name: "lab", Start: time.Now(), Engine: "ssh", Args: []string{"record"}, Limit: 600, Sessions: 1, Attempts: 1, Nodes: l.Nodes})
 	require.NoError(t, err)
 	defer f.Close()
-	kept := make(chan string, 100)
+	kept := make(nodesOf, 100)
 	run := func() int {
 		n, err := f.Run(t.Context(), fleet.Options{Engine: e, Hosts: hosts, Window: 8, Period: 300 * time.Millisecond, Patience: time.Hour,
-			Keep: func(r *results.File) error { kept <- r.Record.Plan.Fleet.Node; return nil }, Update: func(fleet.Progress) {}, Say: func(s string) { t.Log(s) }})
+			Store: kept, Update: func(fleet.Progress) {}, Say: func(s string) { t.Log(s) }})
 		require.NoError(t, err)
 		return n
 	}
