@@ -218,12 +218,13 @@ Exit codes: 0 good, 1 a gate failed, 2 usage, 3 no or unusable data,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(badFlag)
 	plain := root.PersistentFlags().Bool("no-color", false, "no colours on a terminal, as with NO_COLOR=1; elsewhere there are none")
-	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		for _, w := range []io.Writer{cmd.OutOrStdout(), cmd.ErrOrStderr()} {
 			if o, ok := w.(*outlet); ok && *plain {
 				o.color = false
 			}
 		}
+		return blankFlags(cmd)
 	}
 	root.AddCommand(runCommand(), poolCommand(), trackCommand(), serveCommand(), fleetCommand(), workerCommand(), probeCommand(), trialCommand()) // which say what they have to save
 	for _, c := range []*cobra.Command{

@@ -171,6 +171,23 @@ func wanted(f *pflag.Flag, err error) error {
 	return err
 }
 
+// blankFlags refuses a flag whose value is blank, as an unset variable of a shell makes
+// it: its default would measure everything, write to another store or leave out prices.
+func blankFlags(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			if values = list.GetSlice(); len(values) == 0 {
+				values = []string{""}
+			}
+		}
+		if slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) == "" }) {
+			err = usagef("--%s: its value is blank: give one, or leave --%s out (see %s --help)", f.Name, f.Name, cmd.CommandPath())
+		}
+	})
+	return err
+}
+
 // labelsVar adds the flag --label to fl.
 func labelsVar(fl *pflag.FlagSet, to *map[string]string, usage string) {
 	fl.StringToStringVar(to, "label", nil, usage)
