@@ -663,18 +663,17 @@ func (x *text) column(out []Float) []Float {
 	at := x.at
 	for {
 		rest := x.raw[at:]
-		f := math.NaN()
 		n, length := scanNumber(rest)
+		f, canonical := n.read()
 		switch {
-		case n.canonical():
-			f = n.float()
+		case length > 0 && canonical:
 		case length > 0 && !n.plain:
 			var err error
 			if f, err = strconv.ParseFloat(string(rest[:length]), 64); err != nil || !bytes.Equal(appendFloat(text[:0], f), rest[:length]) {
 				length = 0
 			}
 		case length == 0 && bytes.HasPrefix(rest, []byte("null")):
-			length = len("null")
+			f, length = math.NaN(), len("null")
 		default:
 			length = 0
 		}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -190,6 +191,51 @@ func TestCanonicalForm(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, compareCanonical(t, in), "%s", in)
 	}
+}
+
+// TestNumbers compares how decimals are read with strconv: around the shortest ones of random
+// numbers and of such whose neighbours are as far on one side as on the other, or are not.
+func TestNumbers(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	known, long := 0, 0
+	check := func(lit string) {
+		f, err := strconv.ParseFloat(lit, 64)
+		require.NoError(t, err)
+		n, length := scanNumber([]byte(lit))
+		require.Equal(t, len(lit), length, lit)
+		got, canonical := n.read()
+		want := string(appendFloat(nil, f)) == lit
+		if canonical || n.plain {
+			require.Equal(t, math.Float64bits(f), math.Float64bits(got), lit)
+			require.False(t, canonical && !want, lit)
+		}
+		if n.long && want {
+			if long++; canonical {
+				known++
+			}
+		}
+	}
+	for i := range 30_000 {
+		f := (1 + rnd.Float64()) * math.Ldexp(1, rnd.IntN(70)-20)
+		switch i % 4 {
+		case 0: // beside a power of two
+			f = math.Float64frombits(math.Float64bits(math.Ldexp(1, rnd.IntN(60)-10)) + rnd.Uint64N(5) - 2)
+		case 1: // sums, as counters have them
+			f = float64(rnd.IntN(1e6))*0.1 + 0.05
+		}
+		lit := strconv.FormatFloat(f, 'f', -1, 64)
+		check(lit)
+		check("-" + lit)
+		check(strconv.FormatFloat(f, 'f', rnd.IntN(20), 64))
+		near := []byte(lit)
+		if last := &near[len(near)-1]; *last > '0' && *last < '9' {
+			*last += byte(2*rnd.IntN(2)) - 1
+		}
+		check(string(near))
+		check(lit[:len(lit)-1] + "0")
+	}
+	require.Greater(t, long, 15_000)
+	require.Greater(t, known, long*9/10, "most are read here")
 }
 
 // compareCanonical requires that what is read here as strict JSON is so

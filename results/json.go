@@ -528,10 +528,12 @@ func (x *text) number() (n number, err error) {
 	if length == 0 {
 		return n, x.syntax()
 	}
-	n.lit, n.decimal = x.raw[x.at:x.at+length], d
+	n.lit = x.raw[x.at : x.at+length]
+	f, canonical := d.read()
+	n.f, n.ok, n.known = f, true, canonical || d.plain
 	x.at += length
 	if x.emit {
-		if n.canonical() {
+		if canonical {
 			x.canon = append(x.canon, n.lit...)
 		} else {
 			x.emitNumber(&n)
@@ -600,23 +602,22 @@ func isDigit(c byte) bool { return c-'0' <= 9 }
 
 // number is a number as it is written.
 type number struct {
-	lit []byte
-	decimal
-
-	f         float64 // the value of one that is not plain, once it was asked for
+	lit       []byte
+	f         float64 // its value, once it is known
 	ok, known bool
 }
 
-// decimal is what a plain number says. Most numbers of a record are plain: a decimal of at
-// most 15 digits. Then digits holds all of them, and scale is how many follow the point.
+// decimal is what a number without an exponent says: digits holds all of them, and scale is
+// how many follow the point. Most numbers of a record are plain, of at most 15 digits; those
+// of 16 to 18 are long.
 type decimal struct {
-	digits   uint64
-	scale    int
-	plain    bool
-	negative bool
+	digits      uint64
+	scale       int
+	plain, long bool
+	negative    bool
 }
 
-var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
+var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17}
 
 // scanNumber returns the number that b begins with and its length in bytes, 0 if there is
 // none. It does not look at what follows.
@@ -648,9 +649,9 @@ func scanNumber(b []byte) (n decimal, length int) {
 			return n, 0
 		}
 	}
-	n.digits, n.scale, n.plain = digits, scale, count+scale <= 15
+	n.digits, n.scale, n.plain, n.long = digits, scale, count+scale <= 15, 15 < count+scale && count+scale <= 18
 	if i < len(b) && b[i]|0x20 == 'e' {
-		n.plain = false
+		n.plain, n.long = false, false
 		if i++; i < len(b) && (b[i] == '+' || b[i] == '-') {
 			i++
 		}
@@ -668,9 +669,6 @@ func scanNumber(b []byte) (n decimal, length int) {
 // value returns the float64 nearest to n; ok is false if n is beyond the range of all
 // of them.
 func (n *number) value() (f float64, ok bool) {
-	if n.plain {
-		return n.float(), true
-	}
 	if !n.known {
 		f, err := strconv.ParseFloat(string(n.lit), 64)
 		n.f, n.ok, n.known = f, err == nil, true
@@ -678,26 +676,56 @@ func (n *number) value() (f float64, ok bool) {
 	return n.f, n.ok
 }
 
-// float is the value of a plain number.
-func (d decimal) float() float64 {
-	f := float64(d.digits) / tens[d.scale] // both exact, hence rounded once
+// read returns the value of d, if it is plain or canonical, and whether it is written as RFC
+// 8785 writes it, which may be false for a number that is.
+func (d decimal) read() (f float64, canonical bool) {
+	switch {
+	case d.plain:
+		// Both are exact, hence f is rounded once. A decimal of up to 15 digits is the
+		// shortest that reads back as the same float64.
+		f = float64(d.digits) / tens[d.scale]
+		if canonical = d.scale > 0 && d.digits%10 != 0 && float64(d.digits)*1e6 >= tens[d.scale]; d.scale == 0 {
+			canonical = d.digits != 0 || !d.negative
+		}
+	case d.long && d.scale > 0:
+		f, canonical = d.shortest()
+	}
 	if d.negative {
 		f = -f
 	}
-	return f
+	return f, canonical
 }
 
-// canonical reports whether d is written as RFC 8785 writes it. It may be false
-// for a number that is. A decimal of up to 15 digits is the shortest that reads back as
-// the same float64.
-func (d decimal) canonical() bool {
-	switch {
-	case !d.plain:
-		return false
-	case d.scale == 0:
-		return d.digits != 0 || !d.negative
+// shortest is [decimal.read] for a long number with a point. Be f = m/2^k, of 53 bits, the
+// float64 that d = n/10^s reads as. Then r = n·2^k − m·10^s is how far n is from f, in units
+// of 1/(2^k·10^s): half a unit of m is 10^s/2, and a unit of n is 2^k. Of the decimals that
+// read as f, d is the shortest if none of the multiples of 10 around n does, and the nearest
+// of that length if n is less than half its unit away.
+func (d decimal) shortest() (f float64, ok bool) {
+	f = float64(d.digits) / tens[d.scale] // rounded twice: m may be off by one
+	b := math.Float64bits(f)
+	m, k := int64(b&(1<<52-1)|1<<52), 1075-int(b>>52) // #nosec G115 -- of 53 and 12 bits
+	if k < 0 || k > 59 {                              // beyond, not all below has room in 64 bits
+		return 0, false
 	}
-	return d.digits%10 != 0 && float64(d.digits)*1e6 >= tens[d.scale]
+	power, unit := int64(tens[d.scale]), int64(1)<<k
+	half := power / 2
+	r := int64(d.digits)<<k - m*power // #nosec G115 -- the terms overflow, their difference does not
+	switch {
+	case r > half:
+		m, r = m+1, r-power
+	case r < -half:
+		m, r = m-1, r+power
+	}
+	last := int64(d.digits % 10) // #nosec G115 -- a digit
+	switch {
+	case m <= 1<<52 || m >= 1<<53: // the units below and above differ
+	case max(r, -r) >= half, 2*max(r, -r) >= unit:
+	case last == 0, r-last*unit >= -half, r+(10-last)*unit <= half:
+	default:
+		return math.Float64frombits(b&^(1<<52-1) | uint64(m)&(1<<52-1)), true // #nosec G115 -- of 53 bits
+	}
+	return 0, false
 }
 
 // compareNames orders names as RFC 8785 does, by UTF-16 code units. That is the
