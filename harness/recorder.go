@@ -59,7 +59,8 @@ const (
 	mostUnwritten = 1 << 20 // bytes
 )
 
-// Run records until ctx ends, which is no error, or until Out fails. It begins with the
+// Run records until ctx ends, which is no error, until Out fails, or until a meter that was
+// never opened refuses its spec, which no waiting mends. It begins with the
 // line begin and reads the meters one after another over the first interval, so that a
 // thousand do not ask at once.
 func (r *Recorder) Run(ctx context.Context, begin results.RecordingBegin) error {
@@ -81,7 +82,7 @@ func (r *Recorder) Run(ctx context.Context, begin results.RecordingBegin) error 
 	s.every(ctx, writeEvery, r.flush)
 	wait.Wait()
 	r.flush()
-	if err := context.Cause(ctx); errors.Is(err, errRecording) {
+	if err := context.Cause(ctx); errors.Is(err, errRecording) || errors.Is(err, power.ErrSpec) {
 		return err
 	}
 	return nil
@@ -156,11 +157,14 @@ func (r *Recorder) clockError() {
 func (r *Recorder) record(ctx context.Context, m RecordedMeter) {
 	last := map[string]string{} // error of each channel, "" of the whole meter
 	pause := max(r.Interval, time.Second)
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		meter, err := m.Open(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
 				r.fail(m.Name, "", time.Now(), err, last)
+			}
+			if first && errors.Is(err, power.ErrSpec) {
+				r.end(err)
 			}
 			if sleep(ctx, pause) != nil {
 				return
@@ -267,6 +271,7 @@ func (r *Recorder) fail(name, channel string, at time.Time, err error, last map[
 // RecordingFile is a recording to which this process alone appends.
 type RecordingFile struct {
 	file   *os.File
+	fresh  bool // it was empty
 	synced time.Time
 }
 
@@ -298,7 +303,7 @@ func OpenRecording(path string, begin results.RecordingBegin) (f *RecordingFile,
 	}
 	info, err := file.Stat()
 	if err != nil || info.Size() == 0 {
-		return &RecordingFile{file: file}, err
+		return &RecordingFile{file: file, fresh: true}, err
 	}
 	was, err := results.ReadRecordingBegin(io.NewSectionReader(file, 0, info.Size()))
 	if err != nil {
@@ -328,6 +333,18 @@ func (f *RecordingFile) Write(lines []byte) (n int, err error) {
 // sync is void for a pipe or a device, which has no disk.
 func (f *RecordingFile) sync() error {
 	if err := f.file.Sync(); !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	return nil
+}
+
+// Discard empties a file that was empty when it was opened, so that it can record other
+// meters; one that was not stays as it is.
+func (f *RecordingFile) Discard() error {
+	if !f.fresh {
+		return nil
+	}
+	if err := f.file.Truncate(0); !errors.Is(err, unix.EINVAL) { // of a pipe or a device
 		return err
 	}
 	return nil

@@ -186,3 +186,44 @@ func TestRecordingFileIsAppendedTo(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "notes of mine\n", string(raw))
 }
+
+// A spec that its meter refuses is the user's to mend at once, and the file is free for
+// other meters; one that is refused later, when a meter comes back as another, is an error
+// of that meter alone.
+func TestRecorderRefusesABadSpec(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "power.jsonl")
+	refused := fmt.Errorf("exec: %w: boundary= is required", power.ErrSpec)
+	synctest.Test(t, func(t *testing.T) {
+		r := &Recorder{Interval: time.Second, Progress: func(RecorderState) {}, Meters: []RecordedMeter{
+			meterOf("good", fake.Follow(fake.Constant(300))), {"bad", func(context.Context) (power.Meter, error) { return nil, refused }}}}
+		f, err := OpenRecording(path, beginning)
+		require.NoError(t, err)
+		r.Out = f
+		require.ErrorIs(t, r.Run(t.Context(), beginning), power.ErrSpec)
+		require.NoError(t, f.Discard())
+		require.NoError(t, f.Close())
+
+		other := beginning
+		other.Meters = []string{"b"}
+		f, err = OpenRecording(path, other)
+		require.NoError(t, err)
+		opened := 0
+		r = &Recorder{Interval: time.Second, Out: f, Progress: func(RecorderState) {}, Meters: []RecordedMeter{{"back", func(context.Context) (power.Meter, error) {
+			if opened++; opened == 1 {
+				return nil, errors.New("no answer")
+			}
+			return nil, refused
+		}}}}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, r.Run(ctx, other))
+		require.NoError(t, f.Close())
+		f, err = OpenRecording(path, other)
+		require.NoError(t, err)
+		require.NoError(t, f.Discard(), "it was not empty")
+		require.NoError(t, f.Close())
+	})
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(raw), "boundary= is required")
+}

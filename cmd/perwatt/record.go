@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/perwatt/perwatt/harness"
+	"github.com/perwatt/perwatt/harness/endpoint"
 	powerall "github.com/perwatt/perwatt/harness/power/all"
 	"github.com/perwatt/perwatt/results"
 )
@@ -46,7 +47,14 @@ func recordMeters(cmd *cobra.Command, specs []string, roots powerall.Roots, inte
 		defer cancel()
 	}
 	say(stderr, "recording %s to %s, %s", results.Plural(len(named), "meter"), path, until)
-	err = errors.Join(r.Run(ctx, begin), file.Close())
+	err = r.Run(ctx, begin)
+	if errors.Is(err, endpoint.ErrSpec) {
+		if isTerminal(stderr) {
+			redraw(stderr, "")
+		}
+		return errors.Join(err, file.Discard(), file.Close())
+	}
+	err = errors.Join(err, file.Close())
 	if isTerminal(stderr) {
 		redraw(stderr, "")
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/perwatt/perwatt/harness/endpoint"
 	"github.com/perwatt/perwatt/results"
 )
 
@@ -54,3 +55,6 @@ var ErrNoNews = errors.New("nothing new since the last reading")
 // ErrAbsent is wrapped by the Open of an instrument whose hardware or interface is
 // not on this machine. It is the only error that a search may ignore.
 var ErrAbsent = errors.New("not on this machine")
+
+// ErrSpec is wrapped by the Open of an instrument that cannot be what its spec says.
+var ErrSpec = endpoint.ErrSpec

@@ -240,7 +240,7 @@ func parse(specs []string) (out []choice, err error) {
 		for _, b := range out {
 			switch {
 			case slices.Equal(texts(c), texts(b)):
-				return nil, bad("given twice")
+				return nil, fmt.Errorf("meter %.120q: %w: it is given twice, for its name alone makes no other meter: read it once", endpoint.Redact(spec), endpoint.ErrSpec)
 			case len(c.parts) == 0 && b.parts[0].kind.auto, len(b.parts) == 0 && c.parts[0].kind.auto:
 				return nil, bad("auto looks for the others already")
 			}
