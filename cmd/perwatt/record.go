@@ -73,7 +73,7 @@ func recordingProgress(w io.Writer) (show func(harness.RecorderState), last func
 	answering := -1
 	began, text := time.Now(), "no reading"
 	show = func(s harness.RecorderState) {
-		text = fmt.Sprintf("%d of %s answer, %d readings in %v", s.Answering, results.Plural(s.Meters, "meter"), s.Readings, time.Since(began).Round(time.Second))
+		text = fmt.Sprintf("%d of %s answering, %s in %v", s.Answering, results.Plural(s.Meters, "meter"), results.Plural(int(s.Readings), "reading"), time.Since(began).Round(time.Second))
 		if s.Answering < s.Meters && s.Trouble != "" {
 			text += "; last error: " + s.Trouble
 		}

@@ -47,15 +47,20 @@ func (s Spec) Origin() (results.Origin, error) {
 	return results.Origin(o), err
 }
 
+// Measurable are the boundaries at which an instrument can measure: all but the one that
+// is a sum of two meters.
+func Measurable() []results.Boundary {
+	return slices.DeleteFunc(results.Boundaries(), func(b results.Boundary) bool { return b == results.CardsPackages })
+}
+
 // Channel applies the options to a channel of an instrument: boundary, part,
 // accuracy and resolution.
 func (s Spec) Channel(c results.Channel) (results.Channel, error) {
 	carries := c.Total != ""
 	if s.Has("boundary") {
 		b := s.Get("boundary", "")
-		measured := slices.DeleteFunc(results.Boundaries(), func(b results.Boundary) bool { return b == results.CardsPackages }) // which is a sum of two meters
-		if c.Boundary = results.Boundary(b); !slices.Contains(measured, c.Boundary) {
-			return c, endpoint.BadOption("boundary", b, fmt.Sprint("one of ", measured))
+		if c.Boundary = results.Boundary(b); !slices.Contains(Measurable(), c.Boundary) {
+			return c, endpoint.BadOption("boundary", b, fmt.Sprint("one of ", Measurable()))
 		}
 		if c.Total != "" {
 			c.Total = c.Boundary

@@ -744,17 +744,20 @@ func perThousand(part results.Float) table.Cell {
 }
 
 // shapeWords say of a figure whose healthy values are not spread normally what that means.
-func shapeWords(d *site.Distribution) []string {
+func shapeWords(d *site.Distribution) (words []string) {
+	if !d.Step.IsAbsent() {
+		words = append(words, fmt.Sprintf("in steps of %s: a smaller spread is not seen", table.Percent(float64(d.Step))))
+	}
 	switch {
 	case d.Shape == "":
-		return nil
+		return words
 	case d.Shape == site.Flat:
-		return []string{"flatter than a normal spread: two levels may lie close together"}
+		return append(words, "flatter than a normal spread: two levels may lie close together")
 	case d.Falsely.IsAbsent():
-		return []string{d.Shape + ": a part of the nodes may be at a level of its own"}
+		return append(words, d.Shape+": a part of the nodes may be at a level of its own")
 	}
-	return []string{fmt.Sprintf("%s: about %s of 1,000 healthy nodes lie beyond the limit; an outlier only below −%s or above +%s",
-		d.Shape, table.Round(1000*float64(d.Falsely), 2), table.Percent(float64(d.TailLow)), table.Percent(float64(d.TailHigh)))}
+	return append(words, fmt.Sprintf("%s: about %s of 1,000 healthy nodes lie beyond the limit; an outlier only below −%s or above +%s",
+		d.Shape, table.Round(1000*float64(d.Falsely), 2), table.Percent(float64(d.TailLow)), table.Percent(float64(d.TailHigh))))
 }
 
 // mix is the use at which each kind of machine leaves most.

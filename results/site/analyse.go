@@ -423,7 +423,7 @@ func (a *analyst) perNode() map[string]int {
 
 // judge compares the nodes of a distribution with each other.
 func (a *analyst) judge(d *Distribution) {
-	for _, f := range []*results.Float{&d.Spread, &d.Sigmas, &d.Limit, &d.Finds, &d.Falsely, &d.FalselyAtMost, &d.TailLow, &d.TailHigh} {
+	for _, f := range []*results.Float{&d.Step, &d.Spread, &d.Sigmas, &d.Limit, &d.Finds, &d.Falsely, &d.FalselyAtMost, &d.TailLow, &d.TailHigh} {
 		*f = results.Absent()
 	}
 	for by := range a.off {
@@ -437,12 +437,15 @@ func (a *analyst) judge(d *Distribution) {
 	for i, p := range d.Points {
 		logs[i] = math.Log(float64(p.Value))
 	}
+	if half := max(halfStep(logs), halfStep(a.powers(d))); half > 0 {
+		d.Step = results.Float(math.Expm1(2 * half))
+	}
 	at := a.varying(d)
 	a.explain(d, at, logs)
 	a.offRacks(d, logs)
 	split(d, logs)
 	values := slices.Clone(logs)
-	s := SpreadOf(values, a.figures[d.Hardware])
+	s := SpreadOf(values, a.figures[d.Hardware], d.half())
 	limit := max(s.Sigmas*s.Scale, math.Log1p(a.Margin))
 	d.Spread, d.Sigmas, d.Limit = results.Float(math.Expm1(s.Scale)), results.Float(s.Sigmas), results.Float(math.Expm1(limit))
 	tails := TailsOf(values, s, limit)
@@ -476,6 +479,30 @@ func (a *analyst) judge(d *Distribution) {
 		}
 		p.Differs = rare(at, i)
 	}
+}
+
+// half is half of [Distribution.Step], on the logarithmic scale; 0 if there is none.
+func (d *Distribution) half() float64 {
+	if d.Step.IsAbsent() {
+		return 0
+	}
+	return math.Log1p(float64(d.Step)) / 2
+}
+
+// powers are the logarithms of the powers of a figure with watts, whose steps those of work
+// per joule hide: no two nodes do the same work.
+func (a *analyst) powers(d *Distribution) (logs []float64) {
+	if d.Metric != results.WorkPerEnergy {
+		return nil
+	}
+	k := seriesOf(&d.Key)
+	k.metric, k.unit = results.Power, results.Watt
+	for _, p := range d.Points {
+		if v, ok := a.measured[p.Node].values[k]; ok {
+			logs = append(logs, math.Log(float64(v.Value)))
+		}
+	}
+	return logs
 }
 
 // varying are the attributes that differ between the nodes of a distribution: the value
@@ -562,7 +589,7 @@ func (a *analyst) explain(d *Distribution, at []attribute, logs []float64) {
 		p := partition{attribute: by, at: map[string]float64{}}
 		squares, n := 0.0, 0.0
 		for v, in := range of {
-			s := SpreadOf(in, 1)
+			s := SpreadOf(in, 1, d.half())
 			p.levels, p.at[v] = append(p.levels, v), s.Center
 			squares, n = squares+float64(len(in))*s.Scale*s.Scale, n+float64(len(in))
 		}
@@ -621,7 +648,7 @@ func split(d *Distribution, logs []float64) {
 		l := lower[i]
 		gap := high.mean - l.mean
 		if between := l.n * high.n * gap * gap; between > best {
-			best, cut, apart = between, i, gap/math.Sqrt((l.squares+high.squares)/float64(n-2))
+			best, cut, apart = between, i, gap/max(d.half(), math.Sqrt((l.squares+high.squares)/float64(n-2)))
 			centers = [2]float64{l.mean, high.mean}
 		}
 	}

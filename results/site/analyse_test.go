@@ -66,6 +66,28 @@ func TestAHealthyFleetHasNoFaults(t *testing.T) {
 	}
 }
 
+// A meter of coarse steps parts equal nodes by its steps, which are neither outliers nor
+// levels.
+func TestStepsOfAMeterAreNoFaults(t *testing.T) {
+	stepped := 0
+	for _, f := range []sitetest.Fleet{{Nodes: 12, Seed: 1}, {Nodes: 12, Seed: 2}, {Nodes: 64, Seed: 3}, {Nodes: 320, Seed: 4}} {
+		f.Spread, f.Step = 0.004, 15
+		f.Noise = 0.001
+		a := analyse(f, site.Options{})
+		require.Empty(t, off(a, site.Outlier), "seed %d", f.Seed)
+		require.False(t, a.Levelled(), "seed %d", f.Seed)
+		for _, d := range a.Figures {
+			switch {
+			case d.Metric == results.Throughput:
+				require.True(t, d.Step.IsAbsent(), d.ID)
+			case d.Step > 0:
+				stepped++
+			}
+		}
+	}
+	require.Positive(t, stepped)
+}
+
 func TestTwoFirmwareVersionsAreLevelsAndNoOutliers(t *testing.T) {
 	a := analyse(sitetest.Fleet{Nodes: 200, Firmware: 0.4, Slow: 2, Off: 0.1}, site.Options{})
 	require.Len(t, off(a, site.Outlier), 2)

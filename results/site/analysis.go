@@ -88,6 +88,9 @@ type Distribution struct {
 	Spread results.Float `json:"spread"`
 	Sigmas results.Float `json:"sigmas"`
 	Limit  results.Float `json:"limit"`
+	// Step is what the values, or the power in them, were rounded to, relative; absent where
+	// that is not seen. The spread is taken to be half of it at least.
+	Step results.Float `json:"step"`
 	// Finds is how much lower than it would be, relative, a node must be to be found in 99
 	// of 100 such fleets.
 	Finds results.Float `json:"finds"`

@@ -67,7 +67,7 @@ func (a *analyst) rackFigures(d *Distribution, logs []float64, by int) map[strin
 		}
 	}
 	n, racks := float64(len(within)), float64(len(in))
-	s := SpreadOf(within, a.figures[d.Hardware])
+	s := SpreadOf(within, a.figures[d.Hardware], d.half())
 	scale := s.Scale * math.Sqrt(n/(n-racks)) // of each rack its median was taken away
 	sorted := slices.Sorted(slices.Values(medians))
 	out := map[string]RackFigure{}

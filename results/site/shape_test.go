@@ -61,7 +61,7 @@ func ratesOf(n, nodes int, draw func(*rand.Rand) float64) (r rates) {
 	logs := make([]float64, n)
 	outside := func() (s Spread, t Tails) {
 		values := slices.Clone(logs)
-		s = SpreadOf(values, 1)
+		s = SpreadOf(values, 1, halfStep(values))
 		return s, TailsOf(values, s, s.Sigmas*s.Scale)
 	}
 	for range fleets {

@@ -73,8 +73,9 @@ const beyond = 3.89
 
 // SpreadOf returns the spread of values, which it sorts by their distance from the
 // median; NaN for fewer than five. Figures is the number of those by which a node is
-// judged: each may be falsely off the less often the more there are (Bonferroni).
-func SpreadOf(logs []float64, figures int) Spread {
+// judged: each may be falsely off the less often the more there are (Bonferroni). Least is
+// a standard deviation than which the values cannot show a smaller one: see [halfStep].
+func SpreadOf(logs []float64, figures int, least float64) Spread {
 	n := len(logs)
 	if n < fewestEqual {
 		nan := math.NaN()
@@ -93,8 +94,8 @@ func SpreadOf(logs []float64, figures int) Spread {
 	healthy := n
 	var sum moments
 	for i, x := range logs {
-		if i >= first && i < healthy && math.Abs(x-sum.mean) > beyond*sum.scale() {
-			if math.Abs(x-sum.mean) > sum.limit(rate)*sum.scale() {
+		if i >= first && i < healthy && math.Abs(x-sum.mean) > beyond*max(least, sum.scale()) {
+			if math.Abs(x-sum.mean) > sum.limit(rate)*max(least, sum.scale()) {
 				healthy = i
 			}
 		}
@@ -104,8 +105,34 @@ func SpreadOf(logs []float64, figures int) Spread {
 	for _, x := range logs[:healthy] {
 		sum.add(x)
 	}
-	s.Center, s.Scale, s.Sigmas, s.Healthy, s.rate = sum.mean, sum.scale(), sum.limit(rate), healthy, rate
+	s.Center, s.Scale, s.Sigmas, s.Healthy, s.rate = sum.mean, max(least, sum.scale()), sum.limit(rate), healthy, rate
 	return s
+}
+
+const (
+	sameValue = 1e-9 // on the logarithmic scale: beneath lies the noise of the arithmetic
+	mostStep  = 0.1  // on the logarithmic scale: what lies further apart is no step of an instrument
+)
+
+// halfStep is half the step of values that were rounded, on the logarithmic scale: some of
+// them are the same, and half of the smallest distance of the others is how far each may
+// be from what was measured. It is 0 for values of which none are the same, as those of an
+// instrument that is fine enough. A spread within one step is not seen: equal values do not
+// show that the next step is out of reach of healthy nodes.
+func halfStep(logs []float64) float64 {
+	sorted := slices.Sorted(slices.Values(logs))
+	same, step := false, math.Inf(1)
+	for i := 1; i < len(sorted); i++ {
+		if d := sorted[i] - sorted[i-1]; d <= sameValue {
+			same = true
+		} else {
+			step = min(step, d)
+		}
+	}
+	if !same || step > mostStep {
+		return 0
+	}
+	return step / 2
 }
 
 // Outside reports whether a value is not one of a healthy node.

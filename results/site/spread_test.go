@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,7 +44,7 @@ func characteristicOf(n, nodes, figures int, draw func(*rand.Rand) float64) (c c
 	logs, buf := make([]float64, n), make([]float64, n)
 	spread := func() Spread {
 		copy(buf, logs)
-		return SpreadOf(buf, figures)
+		return SpreadOf(buf, figures, halfStep(buf))
 	}
 	fleets := max(1, nodes/n)
 	for range fleets {
@@ -121,7 +122,7 @@ func TestCharacteristic(t *testing.T) {
 
 // A node that is judged by ten figures is falsely off no more often than by one.
 func TestTheRateIsThatOfANode(t *testing.T) {
-	one, ten := SpreadOf([]float64{1, 2, 3, 4, 5, 6}, 1), SpreadOf([]float64{1, 2, 3, 4, 5, 6}, 10)
+	one, ten := SpreadOf([]float64{1, 2, 3, 4, 5, 6}, 1, 0), SpreadOf([]float64{1, 2, 3, 4, 5, 6}, 10, 0)
 	require.Equal(t, one.Center, ten.Center)
 	require.Greater(t, ten.Sigmas, one.Sigmas)
 	// Student's t with 5 degrees of freedom at the rate of the comment, two-sided, from
@@ -135,9 +136,46 @@ func TestTheRateIsThatOfANode(t *testing.T) {
 }
 
 func TestEqualValuesHaveNoSpread(t *testing.T) {
-	s := SpreadOf([]float64{1, 1, 1, 1, 1, 1, 1, 2}, 1)
+	s := SpreadOf([]float64{1, 1, 1, 1, 1, 1, 1, 2}, 1, 0)
 	require.Zero(t, s.Scale)
 	require.True(t, s.Outside(2))
 	require.False(t, s.Outside(1))
-	require.True(t, math.IsNaN(SpreadOf([]float64{1, 2, 3, 4}, 1).Scale))
+	require.True(t, math.IsNaN(SpreadOf([]float64{1, 2, 3, 4}, 1, 0).Scale))
+}
+
+// Nodes that differ by the steps in which their meter reads are not outliers: healthy ones
+// spread by 1 % whose values are rounded to 1 to 5 %, where the rate of false outliers holds
+// as it does for what is not rounded, from 5 nodes on; and one far off is found.
+func TestRoundedValues(t *testing.T) {
+	for _, step := range []float64{0.01, 0.02, 0.03, 0.05} {
+		for _, n := range []int{5, 7, 10, 32} {
+			rng := rand.New(rand.NewPCG(uint64(n), 5))
+			logs := make([]float64, n)
+			falsely, found, fleets := 0, 0, 10_000/n
+			outside := func() (s Spread) {
+				values := slices.Clone(logs)
+				return SpreadOf(values, 1, halfStep(values))
+			}
+			for range fleets {
+				for i := range logs {
+					logs[i] = step * math.Round(0.01*rng.NormFloat64()/step)
+				}
+				s := outside()
+				for _, x := range logs {
+					if s.Outside(x) {
+						falsely++
+					}
+				}
+				if logs[0] = -1; outside().Outside(-1) {
+					found++
+				}
+			}
+			most := 2e-4 * float64(fleets*n)
+			require.LessOrEqual(t, float64(falsely), most+4*math.Sqrt(most), "steps of %g, n = %d", step, n)
+			require.Greater(t, found, fleets*9/10, "steps of %g, n = %d", step, n)
+		}
+	}
+	require.Zero(t, halfStep([]float64{0.1, 0.2, 0.30001}), "no two are the same")
+	require.InDelta(t, 0.005, halfStep([]float64{0.02, 0.01, 0.04, 0.02}), 1e-12)
+	require.Zero(t, halfStep([]float64{1, 1, 1, 2}), "no instrument is as coarse")
 }

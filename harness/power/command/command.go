@@ -184,7 +184,7 @@ func open(ctx context.Context, s power.Spec) (m power.Meter, err error) {
 	case strings.TrimSpace(s.Target) == "":
 		return nil, fmt.Errorf("%w: there is no command, such as exec:./watts.sh,boundary=wall", endpoint.ErrSpec)
 	case !s.Has("boundary"):
-		return nil, fmt.Errorf("%w: boundary= is required, for only you know what the command measures: one of %v, such as exec:./watts.sh,boundary=wall", endpoint.ErrSpec, results.Boundaries())
+		return nil, fmt.Errorf("%w: boundary= is required, for only you know what the command measures: one of %v, such as exec:./watts.sh,boundary=wall", endpoint.ErrSpec, power.Measurable())
 	}
 	timeout, err := s.Timeout()
 	if err != nil {

@@ -34,6 +34,7 @@ type Fleet struct {
 	SlowRack string  // a rack that is slower by 3 %, and no more
 	Firmware float64 // part of the nodes with another microcode, which are slower by 6 %
 	TwoKinds bool    // every fourth node is another machine
+	Step     float64 // W, to which watts are rounded; 0 if they are not
 	Modelled bool    // the watts are modelled
 	NoMeter  bool    // there are no watts
 }
@@ -157,6 +158,9 @@ func (f Fleet) Make() (r site.Roster, outcomes []site.Outcome, sessions []store.
 		for j, u := range uses {
 			own := math.Exp(f.Spread*rng.NormFloat64()/f.tail(rng)) * off
 			watts := u.watts * math.Exp(f.Spread/4*rng.NormFloat64())
+			if f.Step > 0 {
+				watts = f.Step * math.Round(watts/f.Step)
+			}
 			if place == Partial && j == 1 || place == Wrong && j == 0 {
 				continue
 			}
