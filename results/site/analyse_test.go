@@ -135,6 +135,27 @@ func TestFewNodesAreNotJudged(t *testing.T) {
 	require.Empty(t, off(analyse(sitetest.Fleet{Nodes: 5}, site.Options{}), site.NotJudged))
 }
 
+// What was measured of a rack is quoted before what a node modelled, wherever that is.
+func TestMeasuredWattsComeFirst(t *testing.T) {
+	r, outcomes, sessions, groups := sitetest.Fleet{Nodes: 16, PerRack: 8}.Make()
+	wall := groups[sessions[0].Group]
+	for id, g := range groups {
+		g.Boundary = results.Package
+		groups[id] = g
+	}
+	for i, origin := range []results.Origin{results.Modelled, results.Declared} {
+		wall.ID, wall.Boundary = "wall "+string(origin), results.Wall
+		groups[wall.ID] = wall
+		sessions[i].Group, sessions[i].Env.Origin = wall.ID, string(origin)
+	}
+	a := site.Analyse(r, outcomes, sessions, groups, site.Options{})
+	var got []results.Origin
+	for _, w := range a.Racks[0].Watts {
+		got = append(got, w.Origin)
+	}
+	require.Equal(t, []results.Origin{results.Measured, results.Modelled, results.Declared}, got)
+}
+
 func TestBudgets(t *testing.T) {
 	// 8 nodes of about 278 W each at most.
 	fleet := sitetest.Fleet{Nodes: 16, PerRack: 8}

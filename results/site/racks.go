@@ -174,9 +174,12 @@ type sumKey struct {
 	origin   results.Origin
 }
 
-// compare orders by boundary, the outermost first, and by origin.
+// compare orders as the totals of a node are quoted: measured before modelled before
+// declared, then the outermost boundary first.
 func (k sumKey) compare(o sumKey) int {
-	return cmp.Or(cmp.Compare(slices.Index(results.Boundaries(), k.boundary), slices.Index(results.Boundaries(), o.boundary)), cmp.Compare(k.origin, o.origin))
+	origins := []results.Origin{results.Measured, results.Modelled, results.Declared}
+	return cmp.Or(cmp.Compare(slices.Index(origins, k.origin), slices.Index(origins, o.origin)),
+		cmp.Compare(slices.Index(results.Boundaries(), k.boundary), slices.Index(results.Boundaries(), o.boundary)))
 }
 
 // sums adds up the power of nodes by boundary and origin, for each scenario.
