@@ -320,7 +320,7 @@ type PowerJoined struct {
 // submitted the fleet, on which this runs. The error is one of the map, of a recording or
 // of the store; that of a single record is in its PowerJoined.
 func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, outcomes []Outcome, feeds []PowerFeed, tapes []*Tape, host string) ([]PowerJoined, []RackJoined, error) {
-	j := joiner{ctx: ctx, store: st, index: x, roster: r, host: host, wants: map[string][]*request{}, feeds: map[string][]PowerFeed{}}
+	j := joiner{ctx: ctx, store: st, index: x, roster: r, host: host, feeds: map[string][]PowerFeed{}}
 	replaced := x.Replaced()
 	var racks []*rackTask
 	read := map[instrument]PowerFeed{}
@@ -367,21 +367,33 @@ func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, o
 			return j.out, nil, err
 		}
 	}
-	for _, tape := range tapes {
-		if err := j.listen(tape); err != nil {
+	for _, batch := range batches(j.todo, mostHeld) {
+		var requests []*request
+		for _, t := range batch {
+			requests = append(requests, t.requests...)
+		}
+		if err := j.listen(tapes, requests); err != nil {
 			return j.out, nil, err
+		}
+		for _, t := range batch {
+			if j.out[t.at].Err != nil {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return j.out, nil, err
+			}
+			if err := j.join(t); err != nil {
+				return j.out, nil, err
+			}
+			t.requests = nil // with what was read
 		}
 	}
-	for _, t := range j.todo {
-		if j.out[t.at].Err != nil {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return j.out, nil, err
-		}
-		if err := j.join(t); err != nil {
-			return j.out, nil, err
-		}
+	var ofRacks []*request
+	for _, t := range racks {
+		ofRacks = append(ofRacks, t.requests...)
+	}
+	if err := j.listen(tapes, ofRacks); err != nil {
+		return j.out, nil, err
 	}
 	var joined []RackJoined
 	for _, t := range racks {
@@ -408,7 +420,6 @@ type joiner struct {
 	roster Roster
 	host   string
 	feeds  map[string][]PowerFeed // by node
-	wants  map[string][]*request  // by meter
 	out    []PowerJoined
 	todo   []*task
 }
@@ -523,9 +534,6 @@ func (j *joiner) plan(t *task, tapes []*Tape) error {
 			requests = append(requests, rq)
 		}
 	}
-	for _, rq := range requests {
-		j.wants[rq.feed.Meter.Name] = append(j.wants[rq.feed.Meter.Name], rq)
-	}
 	t.requests = requests
 	return nil
 }
@@ -537,9 +545,17 @@ func newRequest(tape *Tape, m *results.Meter, f PowerFeed, nodes int, by results
 	if err != nil {
 		return nil, err
 	}
-	margin := max(5, 3*tape.interval, 3*float64(max(0, m.Period)))
+	margin := max(5, 3*tape.every(m))
 	around := seconds(margin + float64(by.Within))
 	return &request{tape: tape, from: from.Add(-around), to: to.Add(around), feed: results.Feed{Meter: meter, Recording: by, Margin: margin, Nodes: nodes}}, nil
+}
+
+// every is the time in s between two readings of a meter, as they were planned.
+func (t *Tape) every(m *results.Meter) float64 {
+	if m.Period.IsAbsent() { // it has something new at any time
+		return t.interval
+	}
+	return max(t.interval, float64(m.Period))
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -622,10 +638,62 @@ func (j *joiner) align(rec *results.Record, t *task, tape *Tape) (results.Record
 	return results.Recording{File: tape.Digest, Host: tape.Host, Offset: results.Float((low + high) / 2), Within: results.Float(within), Known: known}, nil
 }
 
-// listen takes the readings that are wanted from a tape.
-func (j *joiner) listen(tape *Tape) error {
+// mostHeld is how many readings are held at a time: 150 MB. A recording is read again for
+// the next ones, which costs a second per GB of what is passed over.
+const mostHeld = 1_000_000
+
+// held is about how many readings a task asks for.
+func (t *task) held() (n float64) {
+	for _, rq := range t.requests {
+		m := &rq.feed.Meter
+		n += rq.to.Sub(rq.from).Seconds() / max(0.01, rq.tape.every(m)) * float64(len(m.Channels))
+	}
+	return n
+}
+
+// batches parts tasks, in the order of their times, into some of no more than so many
+// readings each, or of one task.
+func batches(tasks []*task, most float64) (out [][]*task) {
+	from := func(t *task) (at time.Time) {
+		if len(t.requests) > 0 {
+			at = t.requests[0].from
+		}
+		return at
+	}
+	tasks = slices.Clone(tasks)
+	slices.SortStableFunc(tasks, func(a, b *task) int { return from(a).Compare(from(b)) })
+	first, sum := 0, 0.0
+	for i, t := range tasks {
+		if n := t.held(); sum+n > most && i > first {
+			out, first, sum = append(out, tasks[first:i]), i, n
+		} else {
+			sum += n
+		}
+	}
+	if first < len(tasks) {
+		out = append(out, tasks[first:])
+	}
+	return out
+}
+
+// listen takes the readings that are asked for from the tapes.
+func (j *joiner) listen(tapes []*Tape, requests []*request) error {
+	wants := map[string][]*request{} // by meter
+	for _, rq := range requests {
+		wants[rq.feed.Meter.Name] = append(wants[rq.feed.Meter.Name], rq)
+	}
+	for _, tape := range tapes {
+		if err := j.play(tape, wants); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// play takes what is wanted of one tape, by meter.
+func (j *joiner) play(tape *Tape, wants map[string][]*request) error {
 	var from, to time.Time
-	for _, rqs := range j.wants {
+	for _, rqs := range wants {
 		for _, rq := range rqs {
 			if rq.tape == tape && (from.IsZero() || rq.from.Before(from)) {
 				from = rq.from
@@ -652,11 +720,11 @@ func (j *joiner) listen(tape *Tape) error {
 		}
 		switch {
 		case l.Open != nil:
-			give(j.wants[l.Open.Name])
+			give(wants[l.Open.Name])
 		case l.Meter != "":
-			give(j.wants[l.Meter])
+			give(wants[l.Meter])
 		case l.Begin != nil || l.Step != nil:
-			for _, rqs := range j.wants {
+			for _, rqs := range wants {
 				give(rqs)
 			}
 		}

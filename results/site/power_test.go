@@ -126,6 +126,11 @@ func TestJoinPowerOnce(t *testing.T) {
 	for _, ahead := range []float64{0, 60, -3600} {
 		p := fleetOfOne(t, ahead)
 		p.outcomes[0].Clock = &site.Clock{Offset: ahead, Within: 0.01}
+		if ahead > 0 { // a meter that has something new at any time
+			m := *p.lines[1].Open
+			m.Period = results.Absent()
+			p.lines[1].Open = &m
+		}
 		out := p.join(t, "admin")
 		require.NoError(t, out[0].Err)
 		require.NotEmpty(t, out[0].New)

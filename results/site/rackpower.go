@@ -142,9 +142,6 @@ func (j *joiner) planRack(t *rackTask, outcomes []Outcome, tapes []*Tape) error 
 			t.requests = append(t.requests, rq)
 		}
 	}
-	for _, rq := range t.requests {
-		j.wants[rq.feed.Meter.Name] = append(j.wants[rq.feed.Meter.Name], rq)
-	}
 	return nil
 }
 
