@@ -204,16 +204,8 @@ type Tape struct {
 	size     int64
 	interval float64 // s, the longest
 	meters   map[string]*results.Meter
-	spans    map[string]*span // of the readings of meters
 	errors   []clockError
 	steps    []clockStep
-}
-
-// span is a time.
-type span struct{ from, to time.Time }
-
-func (s *span) String() string {
-	return s.from.UTC().Format(time.RFC3339) + " to " + s.to.UTC().Format(time.RFC3339)
 }
 
 // clockStep is by how much a clock was set, in s, and when, by the clock as it is then.
@@ -231,7 +223,7 @@ type clockError struct {
 // ReadTape reads a recording of so many bytes; what is written behind them later is not
 // looked at.
 func ReadTape(name string, in io.ReaderAt, size int64) (*Tape, error) {
-	t := &Tape{Name: name, in: in, size: size, meters: map[string]*results.Meter{}, spans: map[string]*span{}}
+	t := &Tape{Name: name, in: in, size: size, meters: map[string]*results.Meter{}}
 	digest := sha256.New()
 	err := results.ScanRecording(io.TeeReader(t.bytes(), digest), time.Time{}, time.Time{}, func(l *results.RecordingLine) error {
 		switch {
@@ -245,16 +237,6 @@ func ReadTape(name string, in io.ReaderAt, size int64) (*Tape, error) {
 			t.errors = append(t.errors, clockError{l.At, float64(*l.ClockError)})
 		case l.Step != nil:
 			t.steps = append(t.steps, clockStep{l.At, float64(*l.Step)})
-		case l.Value != nil && t.spans[l.Meter] == nil:
-			t.spans[l.Meter] = &span{l.At, l.At}
-		case l.Value != nil:
-			s := t.spans[l.Meter]
-			if l.At.Before(s.from) {
-				s.from = l.At
-			}
-			if l.At.After(s.to) {
-				s.to = l.At
-			}
 		}
 		return nil
 	})
@@ -751,11 +733,8 @@ func recorded(feeds []PowerFeed, requests []*request) (out []results.Feed, err e
 			}
 		}
 		if found.readings == 0 {
-			has := "none at all"
-			if s := found.tape.spans[f.Meter]; s != nil {
-				has = "some from " + s.String()
-			}
-			return nil, fmt.Errorf("%s has no reading of meter %.100q (line %d of the map) from %s, and %s: record from before the nodes begin until they are done", found.tape.Name, f.Meter, f.Line, &span{found.from, found.to}, has)
+			return nil, fmt.Errorf("%s has no reading of meter %.100q (line %d of the map) from %s to %s: record from before the nodes begin until they are done",
+				found.tape.Name, f.Meter, f.Line, found.from.UTC().Format(time.RFC3339), found.to.UTC().Format(time.RFC3339))
 		}
 		out = append(out, found.feed)
 	}
