@@ -46,5 +46,5 @@ func TestServe(t *testing.T) {
 func TestServeRefuses(t *testing.T) {
 	var stderr strings.Builder
 	require.Equal(t, exitUsage, run(t.Context(), []string{"serve", "--store", t.TempDir(), "--listen", "nowhere"}, io.Discard, &stderr))
-	require.Contains(t, stderr.String(), "--listen nowhere")
+	require.Contains(t, stderr.String(), `--listen "nowhere": `)
 }

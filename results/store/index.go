@@ -151,7 +151,7 @@ func OpenIndexFor(ctx context.Context, dir, wanted string) (*Index, error) {
 		}
 		x.Close() // #nosec G104 -- the index is given up
 		if ofIndex := errors.As(err, new(*placeError)) || errors.As(err, new(sqlite3.ErrorCode)); ctx.Err() != nil || place == "" || !ofIndex {
-			return nil, fmt.Errorf("store: index: %w", err)
+			return nil, fmt.Errorf("store: index: %w", calledOff(ctx, err))
 		}
 		notes = append(x.notes, fmt.Sprintf("%s cannot be used: %v", place, err))
 	}
@@ -454,7 +454,9 @@ func (x *Index) Version(ctx context.Context) (string, error) {
 }
 
 func (x *Index) transact(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := x.db.BeginTx(ctx, nil)
+	// A transaction that ended with ctx would close its files behind our back, after
+	// their VFS is forgotten. Its statements end with ctx.
+	tx, err := x.db.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return err
 	}
@@ -517,7 +519,7 @@ func (x *Index) damaged(err error) bool {
 func (x *Index) do(ctx context.Context, f func() error) error {
 	err := f()
 	if !x.damaged(err) || ctx.Err() != nil {
-		return err
+		return calledOff(ctx, err)
 	}
 	if err := x.renew(ctx, err); err != nil {
 		return err
@@ -526,6 +528,15 @@ func (x *Index) do(ctx context.Context, f func() error) error {
 		return err
 	}
 	return f()
+}
+
+// calledOff is err as one of ctx where that is over: SQLite has an error of its own for
+// a query that was called off.
+func calledOff(ctx context.Context, err error) error {
+	if over := ctx.Err(); err != nil && over != nil && !errors.Is(err, over) {
+		return fmt.Errorf("%w: %w", over, err)
+	}
+	return err
 }
 
 // ask is do with an error that names what was asked for.

@@ -5,7 +5,10 @@ package store
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -60,4 +63,24 @@ func TestInterruptedLoad(t *testing.T) {
 	require.Equal(t, paths[0], entries[0].Path)
 	_, ok := load(ctx, &results.Reader{}, entries[0], nil)
 	require.False(t, ok)
+}
+
+// TestInterruptedOpen: whenever the context ends while an index is opened, the error says
+// so, also where SQLite calls off a query with an error of its own.
+func TestInterruptedOpen(t *testing.T) {
+	s, _, _ := history(t, 1)
+	errs := 0
+	for after := time.Duration(0); ; after += 200 * time.Microsecond {
+		require.NoError(t, os.RemoveAll(filepath.Join(s.dir, indexName)))
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		x, err := OpenIndex(ctx, s.dir)
+		cancel()
+		if err == nil {
+			require.NoError(t, x.Close())
+			require.Greater(t, errs, 1)
+			return
+		}
+		errs++
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
 }
