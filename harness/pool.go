@@ -261,7 +261,7 @@ func (p *Pool) Run(ctx context.Context) ([]PoolOutcome, error) {
 		err = <-served
 	}
 	members := p.Members()
-	slices.SortStableFunc(outcomes, func(a, b PoolOutcome) int {
+	results.SortStable(outcomes, func(a, b PoolOutcome) int {
 		return cmp.Compare(slices.Index(members, a.Member), slices.Index(members, b.Member))
 	})
 	return outcomes, err

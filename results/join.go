@@ -233,7 +233,7 @@ func (f *Feed) order() {
 	for from, to := 0, 0; from < len(f.Lines); from = to {
 		for to = from + 1; to < len(f.Lines) && f.Lines[to].Step == nil && f.Lines[to].Begin == nil; to++ {
 		}
-		slices.SortStableFunc(f.Lines[from:to], func(a, b RecordingLine) int { return a.At.Compare(b.At) })
+		SortStable(f.Lines[from:to], func(a, b RecordingLine) int { return a.At.Compare(b.At) })
 	}
 }
 

@@ -52,10 +52,10 @@ func (d *deriver) rank() (out []meterTotal) {
 		}
 		return -1
 	}
-	slices.SortStableFunc(out, order)
+	SortStable(out, order)
 	if both, ok := d.cardsAndPackages(out); ok {
 		out = append(out, d.heard(both))
-		slices.SortStableFunc(out, order)
+		SortStable(out, order)
 	}
 	if len(out) > 0 && !out[0].silent {
 		for _, h := range out[1:] {

@@ -165,7 +165,7 @@ func (d *deriver) rows() (rows [][]*Window) {
 		}
 		return -1
 	}
-	slices.SortStableFunc(rows, func(a, b []*Window) int { return cmp.Compare(place(a), place(b)) })
+	SortStable(rows, func(a, b []*Window) int { return cmp.Compare(place(a), place(b)) })
 	return rows
 }
 

@@ -740,7 +740,7 @@ func group(rows []*Row) (groups []Group) {
 		groups[i].Rows = append(groups[i].Rows, *r)
 	}
 	for i := range groups {
-		slices.SortStableFunc(groups[i].Rows, func(a, b Row) int {
+		results.SortStable(groups[i].Rows, func(a, b Row) int {
 			return -cmp.Compare(a.Figures[results.WorkPerEnergy].Value, b.Figures[results.WorkPerEnergy].Value)
 		})
 	}
@@ -756,7 +756,7 @@ func group(rows []*Row) (groups []Group) {
 		}
 		return 1
 	}
-	slices.SortStableFunc(groups, func(a, b Group) int {
+	results.SortStable(groups, func(a, b Group) int {
 		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a.Grade, b.Grade), cmp.Compare(a.Boundary, b.Boundary), -cmp.Compare(alone(a), alone(b)))
 	})
 	return groups

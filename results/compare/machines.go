@@ -72,7 +72,7 @@ func overlap(a, b *results.Record) bool {
 // clash returns two sessions that ran at the same time, if any did.
 func clash(of []*results.Record) (a, b *results.Record) {
 	of = slices.Clone(of)
-	slices.SortStableFunc(of, func(a, b *results.Record) int { return a.Start.Compare(b.Start) })
+	results.SortStable(of, func(a, b *results.Record) int { return a.Start.Compare(b.Start) })
 	for i, a := range of {
 		for _, b := range of[i+1:] {
 			if !b.Start.Before(a.End) {

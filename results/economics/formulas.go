@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // Quoted units in SI ones.
@@ -243,7 +245,7 @@ func tornado(swings []swing, margin func([]float64) float64) []bar {
 		}
 		bars[i] = bar{s, at(s.Low), at(s.High)}
 	}
-	slices.SortStableFunc(bars, func(a, b bar) int {
+	results.SortStable(bars, func(a, b bar) int {
 		return cmp.Compare(math.Abs(b.AtHigh-b.AtLow), math.Abs(a.AtHigh-a.AtLow))
 	})
 	return bars

@@ -134,7 +134,7 @@ func ParseHours(r io.Reader) (*Hours, error) {
 		line, _ := in.FieldPos(0)
 		rows = append(rows, period{at, v * energy[u].Factor, line})
 	}
-	slices.SortStableFunc(rows, func(a, b period) int { return a.at.Compare(b.at) })
+	results.SortStable(rows, func(a, b period) int { return a.at.Compare(b.at) })
 	kept := rows[:0]
 	for _, p := range rows {
 		if n := len(kept); n > 0 && kept[n-1].at.Equal(p.at) {

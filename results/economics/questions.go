@@ -178,7 +178,7 @@ func (e *evaluator) squeeze(uses []use) {
 			e.column(u, t.ID, "share", percent, "own rate ÷ (difficulty then × 2^32 ÷ 600 s)", slices.Concat(keys, shareKeys)...),
 		}})
 	}
-	slices.SortStableFunc(rows, func(a, b row) int {
+	results.SortStable(rows, func(a, b row) int {
 		return cmp.Compare(order(a.cells[2].Figure), order(b.cells[2].Figure))
 	})
 	var options []Option

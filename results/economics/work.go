@@ -3,6 +3,8 @@ package economics
 import (
 	"cmp"
 	"slices"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // costOfWork is what a million samples or tokens costs to make on each candidate, and
@@ -22,7 +24,7 @@ func (e *evaluator) costOfWork(candidates []Candidate) {
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b made) int { return cmp.Compare(a.Workload, b.Workload) })
+	results.SortStable(all, func(a, b made) int { return cmp.Compare(a.Workload, b.Workload) })
 	for _, w := range all {
 		u := train(e.p, w.name, w.Training, false)
 		u.product = w.named() // sold or not

@@ -76,7 +76,7 @@ func (w *benchWriter) write(rec *results.Record) error {
 	for i, line := range slices.Backward(lines) {
 		first[key(line)] = i
 	}
-	slices.SortStableFunc(lines, func(a, b *benchfmt.Result) int { return first[key(a)] - first[key(b)] })
+	results.SortStable(lines, func(a, b *benchfmt.Result) int { return first[key(a)] - first[key(b)] })
 
 	return w.lines(lines...)
 }

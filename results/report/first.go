@@ -171,7 +171,7 @@ func bestFirst(c *compare.Comparison) []string {
 			}
 		}
 	}
-	slices.SortStableFunc(ranks, func(a, b rank) int {
+	results.SortStable(ranks, func(a, b rank) int {
 		mean := func(r rank) float64 { return r.far / float64(max(1, r.compete)) }
 		return cmp.Or(cmp.Compare(b.led, a.led), cmp.Compare(min(1, b.compete), min(1, a.compete)), cmp.Compare(mean(a), mean(b)))
 	})

@@ -140,7 +140,7 @@ func (f *fleet) of(h site.Health) (nodes []int) {
 		}
 	}
 	if h == site.Outlier || h == site.CannotTell {
-		slices.SortStableFunc(nodes, func(i, j int) int {
+		results.SortStable(nodes, func(i, j int) int {
 			size := func(n int) float64 {
 				if f.worst[n].figure == nil {
 					return 0
@@ -483,7 +483,7 @@ func (f *fleet) reasons() (out []reason) {
 		}
 		out[j].nodes = append(out[j].nodes, i)
 	}
-	slices.SortStableFunc(out, func(a, b reason) int { return cmp.Compare(len(b.nodes), len(a.nodes)) })
+	results.SortStable(out, func(a, b reason) int { return cmp.Compare(len(b.nodes), len(a.nodes)) })
 	return out
 }
 
@@ -568,7 +568,7 @@ func (f *fleet) racks(id, what string, all []site.Rack) table.Table {
 		return 0
 	}
 	racks := slices.Clone(all)
-	slices.SortStableFunc(racks, func(a, b site.Rack) int { return cmp.Compare(bad(&b), bad(&a)) })
+	results.SortStable(racks, func(a, b site.Rack) int { return cmp.Compare(bad(&b), bad(&a)) })
 	for i := range racks {
 		r := &racks[i]
 		var look []string
@@ -649,7 +649,7 @@ func (f *fleet) uses() section {
 		}
 		in[k] = append(in[k], d)
 	}
-	slices.SortStableFunc(order, func(a, b key) int { // work per joule is what is bought
+	results.SortStable(order, func(a, b key) int { // work per joule is what is bought
 		return cmp.Compare(len(b.metric), len(a.metric)) * map[bool]int{true: 1, false: 0}[a.metric != b.metric]
 	})
 	marks, undrawn := 0, 0

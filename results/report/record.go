@@ -736,7 +736,7 @@ func recordWarnings(rec *results.Record) table.Table {
 			g.runs = append(g.runs, w.Run)
 		}
 	}
-	slices.SortStableFunc(groups, func(a, b *group) int { return order[a.Code] - order[b.Code] })
+	results.SortStable(groups, func(a, b *group) int { return order[a.Code] - order[b.Code] })
 	t := table.Table{Title: "Warnings", Tone: table.Caution}
 	for _, g := range groups {
 		about, text := g.Code, g.Text

@@ -49,7 +49,7 @@ func sweeps(p Page) section {
 				Head: chart.Head{ID: fmt.Sprintf("sweep-%d-%d", ti, gi), Title: fmt.Sprintf("Energy per work against watts at %s, %s", results.Line(t.ID(), 60), provenanceOf(g)), Table: useTable(ti)},
 				X:    chart.AxisOf("power", results.Watt), Y: chart.AxisOf("energy per work", results.Joule.Per(t.Unit)),
 			}
-			slices.SortStableFunc(points, func(a, b swept) int {
+			results.SortStable(points, func(a, b swept) int {
 				return cmp.Or(cmp.Compare(a.machine, b.machine), cmp.Compare(a.power.Value, b.power.Value))
 			})
 			for i, x := range points {

@@ -151,7 +151,7 @@ func (t *Tracking) Add(s *track.Group) error {
 		}
 		g.series = append(g.series, h)
 	}
-	slices.SortStableFunc(g.series, besides)
+	results.SortStable(g.series, besides)
 	if err := t.csv(g); err != nil {
 		return err
 	}

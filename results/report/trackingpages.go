@@ -89,7 +89,7 @@ func (g *group) drawn() (drawn []history, of int) {
 		all = slices.DeleteFunc(all, func(h history) bool { return !h.notable })
 	}
 	if of = len(all); of > mostDrawn {
-		slices.SortStableFunc(all, func(a, b history) int {
+		results.SortStable(all, func(a, b history) int {
 			switch {
 			case a.notable == b.notable:
 				return 0
@@ -99,7 +99,7 @@ func (g *group) drawn() (drawn []history, of int) {
 			return +1
 		})
 		all = all[:mostDrawn]
-		slices.SortStableFunc(all, besides)
+		results.SortStable(all, besides)
 	}
 	return all, of
 }

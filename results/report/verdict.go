@@ -263,7 +263,7 @@ func (w *wording) leads(best, alone []*compare.Choice) (out []sentence) {
 	}
 	for _, id := range order[:min(len(order), mostNamed)] {
 		uses := slices.DeleteFunc(slices.Clone(by[id]), func(x *compare.Choice) bool { return x.Outcome != compare.Best })
-		slices.SortStableFunc(uses, func(a, b *compare.Choice) int { return cmp.Compare(a.Lead.Value, b.Lead.Value) })
+		results.SortStable(uses, func(a, b *compare.Choice) int { return cmp.Compare(a.Lead.Value, b.Lead.Value) })
 		var s sentence
 		s.say("%s", w.who(id))
 		if n := len(uses); n > 0 {

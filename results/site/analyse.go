@@ -380,7 +380,7 @@ func (a *analyst) distribute() {
 			d.Points = append(d.Points, Point{Node: i, Value: v.Value, Low: v.Low, High: v.High, Deviation: results.Absent(), Score: results.Absent(), Health: NotJudged, level: -1})
 		}
 	}
-	slices.SortStableFunc(a.Figures, func(x, y Distribution) int {
+	results.SortStable(a.Figures, func(x, y Distribution) int {
 		return cmp.Or(cmp.Compare(x.Hardware, y.Hardware), cmp.Compare(x.Scenario, y.Scenario), cmp.Compare(x.Use, y.Use), cmp.Compare(x.Device, y.Device),
 			-cmp.Compare(x.Metric, y.Metric), -cmp.Compare(len(x.Points), len(y.Points)), cmp.Compare(x.Impl, y.Impl), cmp.Compare(x.Threads, y.Threads), cmp.Compare(x.Group, y.Group), cmp.Compare(x.Grade, y.Grade))
 	})

@@ -643,7 +643,7 @@ func batches(tasks []*task, most float64) (out [][]*task) {
 		return at
 	}
 	tasks = slices.Clone(tasks)
-	slices.SortStableFunc(tasks, func(a, b *task) int { return from(a).Compare(from(b)) })
+	results.SortStable(tasks, func(a, b *task) int { return from(a).Compare(from(b)) })
 	first, sum := 0, 0.0
 	for i, t := range tasks {
 		if n := t.held(); sum+n > most && i > first {

@@ -273,7 +273,7 @@ func KeepRackPower(dir string, r Roster, joined []RackJoined) error {
 			all = append(all, j.Power...)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b RackPower) int { return cmp.Compare(a.Rack, b.Rack) })
+	results.SortStable(all, func(a, b RackPower) int { return cmp.Compare(a.Rack, b.Rack) })
 	raw, err := json.MarshalIndent(rackFile{racksVersion, all}, "", " ")
 	if err != nil {
 		return fmt.Errorf("the power of racks: %w", err)

@@ -422,7 +422,7 @@ func (x *Index) Events(ctx context.Context, f Filter) ([]Event, error) {
 			events = append(events, Event{At: a.At, Group: a.Group, Node: a.Node, Kind: "by hand", Text: a.Reason, Amendment: a.ID})
 		}
 	}
-	slices.SortStableFunc(events, func(a, b Event) int {
+	results.SortStable(events, func(a, b Event) int {
 		return cmp.Or(strings.Compare(a.Group, b.Group), a.At.Compare(b.At))
 	})
 	return events, nil

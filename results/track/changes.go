@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/stats"
 	"gonum.org/v1/gonum/stat/distuv"
 )
@@ -307,7 +308,7 @@ func dates(fits []fit, best int) (from, to int) {
 		weight[i] = math.Exp(f.evidence - fits[best].evidence)
 		total += weight[i]
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(weight[b], weight[a]) })
+	results.SortStable(order, func(a, b int) int { return cmp.Compare(weight[b], weight[a]) })
 	from, to = best, best
 	sum := 0.0
 	for _, i := range order {

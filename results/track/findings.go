@@ -137,7 +137,7 @@ func Findings(all []Judged) []Finding {
 			parts = append(parts, Part{&all[i], c})
 		}
 	}
-	slices.SortStableFunc(parts, func(a, b Part) int {
+	results.SortStable(parts, func(a, b Part) int {
 		return cmp.Or(cmp.Compare(a.Change.Night, b.Change.Night), compare(a.Key, b.Key))
 	})
 	// Parts of one finding have one root.
@@ -184,7 +184,7 @@ func Findings(all []Judged) []Finding {
 	for i := range out {
 		out[i].settle(w)
 	}
-	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Night, a.Night) })
+	results.SortStable(out, func(a, b Finding) int { return cmp.Compare(b.Night, a.Night) })
 	return out
 }
 
@@ -249,7 +249,7 @@ func (f *Finding) moved() bool {
 // settle determines the primary part, the dates, the cause and the verdict.
 func (f *Finding) settle(w surroundings) {
 	// The primary part is that of a use, unless only the control changed.
-	slices.SortStableFunc(f.Parts, func(a, b Part) int {
+	results.SortStable(f.Parts, func(a, b Part) int {
 		own := func(p Part) int {
 			if p.Control {
 				return 1

@@ -214,7 +214,7 @@ func (r *Report) Suspicions() (out []Suspicion) {
 		}
 	}
 	far := func(s Suspicion) float64 { return -math.Abs(math.Log(s.Watch.Size.Value)) }
-	slices.SortStableFunc(out, func(a, b Suspicion) int { return cmp.Compare(far(a), far(b)) })
+	results.SortStable(out, func(a, b Suspicion) int { return cmp.Compare(far(a), far(b)) })
 	return out
 }
 

@@ -50,6 +50,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/perwatt/perwatt/results"
 	"github.com/perwatt/perwatt/results/store"
 )
 
@@ -173,7 +174,7 @@ func (s *Series) history() history {
 	}
 	h.epochs = []int{0}
 	events := slices.Clone(s.Events)
-	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.Night, b.Night) })
+	results.SortStable(events, func(a, b Event) int { return cmp.Compare(a.Night, b.Night) })
 	for _, e := range events {
 		at := h.from(e.Night)
 		switch {

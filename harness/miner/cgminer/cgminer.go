@@ -412,7 +412,7 @@ func (m *client) summarise(s *miner.Collector, sum miner.Value) string {
 		rates = append(rates, r)
 	}
 	// The rate since the start, av, comes last.
-	slices.SortStableFunc(rates, func(a, b rate) int { return cmp.Compare(b.over, a.over) })
+	results.SortStable(rates, func(a, b rate) int { return cmp.Compare(b.over, a.over) })
 	average := math.NaN()
 	for _, r := range rates {
 		if r.over > 0 {

@@ -3,7 +3,6 @@ package snmp
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/perwatt/perwatt/harness/power"
@@ -147,7 +146,7 @@ func settle(chs []channel) {
 		}
 		return 2
 	}
-	slices.SortStableFunc(chs, func(a, b channel) int {
+	results.SortStable(chs, func(a, b channel) int {
 		if a.place != b.place {
 			return 0
 		}

@@ -58,7 +58,7 @@ func (h History) SVG() template.HTML {
 			d.from, d.to = min(d.from, n.T), max(d.to, n.T)
 		}
 	}
-	slices.SortStableFunc(d.Nights, func(a, b Night) int { return cmp.Compare(a.T, b.T) })
+	results.SortStable(d.Nights, func(a, b Night) int { return cmp.Compare(a.T, b.T) })
 	d.Levels = nil
 	for _, l := range h.Levels[:min(len(h.Levels), historyLevels)] {
 		if l.Value *= k; drawable(l.From) && drawable(l.To) && drawable(l.Value) && l.From <= l.To {
@@ -66,7 +66,7 @@ func (h History) SVG() template.HTML {
 		}
 	}
 	d.Events = slices.DeleteFunc(slices.Clone(h.Events), func(e Moment) bool { return !(e.T >= d.from && e.T <= d.to) })
-	slices.SortStableFunc(d.Events, func(a, b Moment) int { return cmp.Compare(a.T, b.T) })
+	results.SortStable(d.Events, func(a, b Moment) int { return cmp.Compare(a.T, b.T) })
 	if n := len(d.Events) - historyEvents; n > 0 {
 		d.left, d.Events = n, d.Events[n:] // the latest matter most
 	}

@@ -97,7 +97,7 @@ func (l Lines) SVG() template.HTML {
 			d.Up = append(d.Up, v)
 		}
 	}
-	slices.SortStableFunc(d.Up, func(a, b Level) int { return cmp.Compare(a.At, b.At) })
+	results.SortStable(d.Up, func(a, b Level) int { return cmp.Compare(a.At, b.At) })
 	return svg(l.Head, noteIf(len(d.Series) == 0, "no series has a point."), d)
 }
 
@@ -290,7 +290,7 @@ func (t Tornado) SVG() template.HTML {
 			rows = append(rows, r)
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b Swing) int {
+	results.SortStable(rows, func(a, b Swing) int {
 		return cmp.Or(cmp.Compare(math.Abs(b.High-b.Low), math.Abs(a.High-a.Low)), cmp.Compare(a.Name, b.Name))
 	})
 	t.Rows = rows

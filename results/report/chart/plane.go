@@ -157,7 +157,7 @@ func (pl *plane) draw(s *surface) {
 // and how many have no room for a label.
 func (s *surface) names(points []Point, p *panel) (draw []func(), unnamed int) {
 	order := slices.Clone(points)
-	slices.SortStableFunc(order, func(a, b Point) int {
+	results.SortStable(order, func(a, b Point) int {
 		first := map[bool]int{true: -1}
 		return cmp.Or(first[a.Reference]-first[b.Reference], cmp.Compare(b.Y.Value, a.Y.Value))
 	})

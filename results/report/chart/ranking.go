@@ -62,7 +62,7 @@ func (r Ranking) SVG() template.HTML {
 		row.At = at
 		rows[i] = row
 	}
-	slices.SortStableFunc(rows, func(a, b Ranked) int {
+	results.SortStable(rows, func(a, b Ranked) int {
 		for j := range r.Uses {
 			if a, b := a.At[j].Value, b.At[j].Value; a == a || b == b {
 				return cmp.Compare(b, a)

@@ -48,7 +48,7 @@ func (g Signal) stretches(k float64) (out []stretch) {
 			all = append(all, Sample{p.T * k, p.V * g.Axis.factor()})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Sample) int { return cmp.Compare(a.T, b.T) })
+	results.SortStable(all, func(a, b Sample) int { return cmp.Compare(a.T, b.T) })
 	var steps []float64
 	for i := 1; i < len(all); i++ {
 		if d := all[i].T - all[i-1].T; d > 0 {
@@ -151,7 +151,7 @@ func (t Trace) SVG() template.HTML {
 	}
 	why := noteIf(d.from > d.to, "the run has no samples.")
 	spans := slices.DeleteFunc(slices.Clone(t.Spans), func(sp Span) bool { return !drawable(sp.From) || !drawable(sp.To) || sp.From >= sp.To })
-	slices.SortStableFunc(spans, func(a, b Span) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(b.To, a.To)) })
+	results.SortStable(spans, func(a, b Span) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(b.To, a.To)) })
 	d.Spans = spans[:min(len(spans), traceSpans)]
 	d.left = len(spans) - len(d.Spans)
 	for _, sp := range d.Spans {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/perwatt/perwatt/results"
 )
 
 // MostListed is how many rows of a table, or items of a list, HTML holds: a
@@ -216,7 +218,7 @@ func arrange(columns []laid) placement {
 	for j := range order {
 		order[j] = j
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(weight(b), weight(a)) })
+	results.SortStable(order, func(a, b int) int { return cmp.Compare(weight(b), weight(a)) })
 	left := pageWidth
 	for n, j := range order {
 		least := textWidth
