@@ -234,7 +234,7 @@ fleet resume goes on.`,
 				if err != nil {
 					return err
 				}
-				say(cmd.OutOrStdout(), "%s: %s canceled", f.Roster().Name, results.Plural(n, "job"))
+				say(cmd.OutOrStdout(), "%s: %s cancelled", f.Roster().Name, results.Plural(n, "job"))
 				return nil
 			})
 		},
