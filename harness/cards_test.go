@@ -149,6 +149,10 @@ func TestCardThatStaysAway(t *testing.T) {
 	}
 }
 
+// lost is what is said of a worker whose device fails: on a busy machine it may notice only
+// when it is to stop.
+const lost = "(the worker died|stop): .*device lost"
+
 // Without its other half a co-run is none: neither the work in front alone nor the
 // mining alone is one.
 func TestCardsInAMullet(t *testing.T) {
@@ -158,7 +162,7 @@ func TestCardsInAMullet(t *testing.T) {
 		require.NoError(t, s.Run(t.Context()))
 		i := slices.IndexFunc(s.Record.Runs, func(r results.Run) bool { return strings.HasPrefix(r.Scenario, mullet) })
 		require.Equal(t, results.Failed, s.Record.Runs[i].Status)
-		require.Contains(t, s.Record.Runs[i].Error, "mining: the worker died")
+		require.Regexp(t, "mining: "+lost, s.Record.Runs[i].Error)
 	})
 	t.Run("mining on the card", func(t *testing.T) {
 		s := newCards(t, 2, "mullet-shared@cuda:0-1")
@@ -173,7 +177,7 @@ func TestCardsInAMullet(t *testing.T) {
 			case u.Use == "mining":
 				require.Contains(t, u.Error, "device lost")
 			default:
-				require.Contains(t, u.Error, "its card was left out: mining: the worker died")
+				require.Regexp(t, "its card was left out: mining: "+lost, u.Error)
 			}
 		}
 		require.Empty(t, orphans(t))

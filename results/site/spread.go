@@ -114,22 +114,22 @@ const (
 	mostStep  = 0.1  // on the logarithmic scale: what lies further apart is no step of an instrument
 )
 
-// halfStep is half the step of values that were rounded, on the logarithmic scale: some of
-// them are the same, and half of the smallest distance of the others is how far each may
-// be from what was measured. It is 0 for values of which none are the same, as those of an
-// instrument that is fine enough. A spread within one step is not seen: equal values do not
-// show that the next step is out of reach of healthy nodes.
+// halfStep is half the step of values that were rounded, on the logarithmic scale: a tenth of
+// them at least are the same as another, as a few of ten thousand are by chance, and half of
+// the smallest distance of the others is how far each may be from what was measured. It is 0
+// for values of an instrument that is fine enough. A spread within one step is not seen:
+// equal values do not show that the next step is out of reach of healthy nodes.
 func halfStep(logs []float64) float64 {
 	sorted := slices.Sorted(slices.Values(logs))
-	same, step := false, math.Inf(1)
+	same, step := 0, math.Inf(1)
 	for i := 1; i < len(sorted); i++ {
 		if d := sorted[i] - sorted[i-1]; d <= sameValue {
-			same = true
+			same++
 		} else {
 			step = min(step, d)
 		}
 	}
-	if !same || step > mostStep {
+	if 10*same < len(sorted)-1 || same == 0 || step > mostStep {
 		return 0
 	}
 	return step / 2
