@@ -178,4 +178,10 @@ func TestRoundedValues(t *testing.T) {
 	require.Zero(t, halfStep([]float64{0.1, 0.2, 0.30001}), "no two are the same")
 	require.InDelta(t, 0.005, halfStep([]float64{0.02, 0.01, 0.04, 0.02}), 1e-12)
 	require.Zero(t, halfStep([]float64{1, 1, 1, 2}), "no instrument is as coarse")
+	fine := make([]float64, 1000)
+	for i := range fine {
+		fine[i] = 1e-5 * float64(i)
+	}
+	fine[7] = fine[8]
+	require.Zero(t, halfStep(fine), "two of a thousand are the same by chance")
 }
