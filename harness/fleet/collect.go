@@ -41,8 +41,8 @@ type Store interface {
 	// Take puts a record there, byte by byte. It returns nil if the record is there already,
 	// and [ErrTaken] if another has its identifier there: then the record is refused.
 	Take(*results.File) error
-	// Settle returns when no crash can undo what Take did before the call. Nothing is said
-	// to be kept before.
+	// Settle returns when what Take took before the call is there for readers, and no crash
+	// can undo that. Nothing is said to be kept before.
 	Settle() error
 }
 
@@ -520,7 +520,11 @@ func (f *Fleet) Collect(ctx context.Context, store Store, files ...string) (sum 
 	}
 	look, stop := context.WithCancel(ctx)
 	wait := c.each(look, todo)
-	defer func() { stop(); wait() }()
+	defer func() {
+		stop()
+		wait()
+		err = cmp.Or(err, store.Settle()) // of what was taken meanwhile, and will be found again
+	}()
 	for some := range slices.Chunk(todo, atOnce) {
 		for _, w := range some {
 			<-w.done

@@ -88,7 +88,7 @@ func (s *Store) Amend(a Amendment) (Amendment, string, error) {
 		return a, "", err
 	}
 	path := filepath.Join(dir, a.ID+amended)
-	tmp, err := write(dir, append(raw, '\n'))
+	tmp, err := write(dir, append(raw, '\n'), true)
 	if err == nil {
 		err = errors.Join(publish(tmp, path), syncDir(dir))
 	}

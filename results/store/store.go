@@ -63,9 +63,7 @@ type Store struct {
 	dir    string
 	making sync.Mutex // of a month
 	names  *syncs
-
-	mu    sync.Mutex
-	taken map[string]bool // months that [Store.Take] put records into
+	intake intake
 }
 
 // Open returns the store in dir and makes the directory if it is missing. It
@@ -87,7 +85,7 @@ func Open(dir string) (*Store, error) {
 		return nil, wrap("write to", dir, err)
 	}
 	sweep(dir, time.Now().Add(-24*time.Hour))
-	return &Store{dir: dir, names: newSyncs(syncDir), taken: map[string]bool{}}, nil
+	return &Store{dir: dir, names: newSyncs(syncDir), intake: newIntake()}, nil
 }
 
 // Place is the directory of the store.
@@ -173,25 +171,34 @@ func (s *Store) Create(id string, start time.Time, compressed bool) (*Draft, err
 }
 
 func (s *Store) draft(id string, start time.Time, compressed bool) (*Draft, error) {
-	if !isID(id) {
-		return nil, fmt.Errorf("store: %q is no name for a record: a ULID is", id)
-	}
 	month, err := s.month(start)
+	if err == nil && !isID(id) {
+		err = notID(id)
+	}
 	return &Draft{store: s, base: filepath.Join(month, id), compress: compressed}, err
 }
 
+func notID(id string) error { return fmt.Errorf("store: %q is no name for a record: a ULID is", id) }
+
+// monthOf is the directory of records of a time.
+func (s *Store) monthOf(t time.Time) string { return filepath.Join(s.dir, t.UTC().Format("2006-01")) }
+
 // month returns the directory of a month, which it makes if need be.
 func (s *Store) month(t time.Time) (dir string, err error) {
-	dir = filepath.Join(s.dir, t.UTC().Format("2006-01"))
+	dir = s.monthOf(t)
+	return dir, s.makeMonth(dir)
+}
+
+func (s *Store) makeMonth(dir string) (err error) {
 	s.making.Lock() // so that nobody uses it whose name is not durable yet
 	defer s.making.Unlock()
 	if err = os.Mkdir(dir, 0o755); err == nil { // #nosec G301 -- records are there to be read, by whom the umask lets
 		err = syncDir(s.dir)
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", wrap("make", dir, err)
+		return wrap("make", dir, err)
 	}
-	return dir, nil
+	return nil
 }
 
 // isID says whether id is a ULID, written in the one way that makes file names
@@ -235,7 +242,7 @@ func (d *Draft) save(rec *results.Record) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	tmp, err := write(filepath.Dir(path), raw)
+	tmp, err := write(filepath.Dir(path), raw, true)
 	if err != nil {
 		return "", d.keeps(wrap("write", path, err))
 	}
@@ -271,23 +278,11 @@ func (d *Draft) commit(rec *results.Record) (path string, err error) {
 
 // commitFile is commit for the file of a record, compressed or not.
 func (d *Draft) commitFile(raw []byte) (path string, err error) {
-	if path, err = d.put(raw); err != nil {
-		return "", err
-	}
-	return d.settle(path)
-}
-
-// put writes the file of a record, compressed or not, under its final name, which must be
-// free. The file is on the disk, its name need not be.
-func (d *Draft) put(raw []byte) (path string, err error) {
 	if err := d.unfinished(); err != nil {
 		return "", err
 	}
-	path = d.base + plain
-	if d.compress {
-		path = d.base + packed
-	}
-	tmp, err := write(filepath.Dir(path), raw)
+	path = d.path()
+	tmp, err := write(filepath.Dir(path), raw, true)
 	if err != nil {
 		return "", d.keeps(wrap("write", path, err))
 	}
@@ -298,7 +293,15 @@ func (d *Draft) put(raw []byte) (path string, err error) {
 		return "", d.keeps(wrap("write", path, err))
 	}
 	step("publish")
-	return path, nil
+	return d.settle(path)
+}
+
+// path is the final name of the record.
+func (d *Draft) path() string {
+	if d.compress {
+		return d.base + packed
+	}
+	return d.base + plain
 }
 
 // settle makes the name of the finished record durable and removes the partial one. It
@@ -315,58 +318,6 @@ func (d *Draft) settle(path string) (string, error) {
 	}
 	step("remove")
 	return path, nil
-}
-
-// Take puts a finished record of another store here as it is, byte by byte, compressed or
-// not. The caller has verified it, and calls [Store.Settle] before it says that the record
-// is here: many records share that. The error wraps [ErrKept] if the same record is here
-// already, and [fs.ErrExist] if another is here by its identifier.
-func (s *Store) Take(f *results.File) (path string, err error) {
-	rec := f.Record
-	if rec.State == results.Running {
-		return "", fmt.Errorf("store: take %s: its session has not ended", rec.ID)
-	}
-	raw := f.Raw
-	if f.Packed != nil {
-		raw = f.Packed
-	}
-	d, err := s.draft(rec.ID, timeOf(rec.ID), f.Packed != nil) // by its identifier it has one place
-	if err != nil {
-		return "", err
-	}
-	s.mu.Lock()
-	s.taken[filepath.Dir(d.base)] = true // before the record is there, even if it was: nobody may have settled it
-	s.mu.Unlock()
-	if path, err = d.put(raw); err == nil {
-		if _, none := os.Lstat(d.base + partial); none == nil {
-			return d.settle(path)
-		}
-		return path, nil
-	}
-	if !errors.Is(err, fs.ErrExist) {
-		return "", err
-	}
-	for _, suffix := range []string{plain, packed} {
-		path := d.base + suffix
-		if there, bad := results.LoadFile(path); bad == nil && bytes.Equal(there.Raw, f.Raw) {
-			return path, fmt.Errorf("store: %s: %w", rec.ID, ErrKept)
-		}
-	}
-	return "", err
-}
-
-// Settle returns when no crash can undo what [Store.Take] did before the call. Calls at the
-// same time share its work.
-func (s *Store) Settle() error {
-	s.mu.Lock()
-	months := slices.Sorted(maps.Keys(s.taken))
-	s.mu.Unlock()
-	for _, dir := range months {
-		if err := s.names.sync(dir); err != nil {
-			return wrap("write to", dir, err)
-		}
-	}
-	return nil
 }
 
 // hold opens a file and locks it, which tells other processes that its writer is
@@ -450,8 +401,9 @@ func (d *Draft) keeps(err error) error {
 	return err
 }
 
-// write puts data on the disk under a temporary name in a directory.
-func write(dir string, data []byte) (name string, err error) {
+// write puts data into a file with a temporary name in a directory, and on the disk if sync
+// is true.
+func write(dir string, data []byte, sync bool) (name string, err error) {
 	f, err := temp(dir)
 	if err != nil {
 		return "", err
@@ -461,7 +413,7 @@ func write(dir string, data []byte) (name string, err error) {
 		step("write")
 		err = f.Chmod(0o644) // records are there to be read
 	}
-	if err == nil {
+	if err == nil && sync {
 		err = f.Sync()
 	}
 	if closed := f.Close(); err == nil {
@@ -471,7 +423,9 @@ func write(dir string, data []byte) (name string, err error) {
 		os.Remove(f.Name()) // #nosec G104 -- the error that counts is returned, and sweep removes it later
 		return "", err
 	}
-	step("sync")
+	if sync {
+		step("sync")
+	}
 	return f.Name(), nil
 }
 

@@ -18,7 +18,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/oklog/ulid/v2"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -297,6 +296,8 @@ func TestMain(m *testing.M) {
 			play = writeForEver
 		case grief == "read for ever":
 			play = readForEver
+		case strings.HasPrefix(grief, "take, "):
+			play = takeMany
 		case strings.HasPrefix(grief, "version "):
 			play = rebuildInTurn
 		}
@@ -504,67 +505,5 @@ func TestFinish(t *testing.T) {
 		_, ok, err = s.finish(e, end)
 		require.NoError(t, err)
 		require.False(t, ok)
-	}
-}
-
-// TestTake: a record comes into the store as it is, byte by byte, compressed or not, and once.
-func TestTake(t *testing.T) {
-	ended := func(n int) []byte {
-		rec := version(n)
-		rec.State = results.Complete
-		raw, err := results.Seal(rec)
-		require.NoError(t, err)
-		return raw
-	}
-	raw := ended(1)
-	loose, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
-	require.NoError(t, err)
-	file := func(text []byte) *results.File {
-		f, err := results.Load(bytes.NewReader(text), "sent")
-		require.NoError(t, err)
-		return f
-	}
-	for suffix, sent := range map[string][]byte{plain: raw, packed: loose.EncodeAll(raw, nil)} {
-		s, dir := open(t)
-		path, err := s.Take(file(sent))
-		require.NoError(t, err)
-		require.True(t, strings.HasSuffix(path, id+suffix), path)
-		got, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.Equal(t, sent, got)
-		for _, again := range [][]byte{raw, sent, results.Compress(raw)} {
-			_, err = s.Take(file(again))
-			require.ErrorIs(t, err, ErrKept)
-		}
-		_, err = s.Take(file(ended(2)))
-		require.ErrorIs(t, err, fs.ErrExist)
-		require.Len(t, files(t, dir), 1)
-
-		// What an earlier process put there, and may not have settled, is settled too.
-		late, err := Open(dir)
-		require.NoError(t, err)
-		var synced []string
-		late.names.do = func(dir string) error { synced = append(synced, dir); return syncDir(dir) }
-		_, err = late.Take(file(sent))
-		require.ErrorIs(t, err, ErrKept)
-		require.Empty(t, synced)
-		require.NoError(t, late.Settle())
-		require.Equal(t, []string{filepath.Dir(path)}, synced)
-		broken := errors.New("broken")
-		late.names.do = func(string) error { return broken }
-		require.ErrorIs(t, late.Settle(), broken)
-
-		// A partial one goes only after the name of the finished one is durable.
-		require.NoError(t, os.Remove(path))
-		left := filepath.Join(filepath.Dir(path), id+partial)
-		require.NoError(t, os.WriteFile(left, raw, 0o600))
-		_, err = late.Take(file(sent))
-		require.ErrorIs(t, err, broken)
-		require.FileExists(t, left)
-		require.NoError(t, os.Remove(path))
-		late.names.do = syncDir
-		_, err = late.Take(file(sent))
-		require.NoError(t, err)
-		require.NoFileExists(t, left)
 	}
 }
