@@ -20,7 +20,7 @@ type Feed struct {
 	// a few intervals of the meter.
 	Margin float64
 	// Nodes is how many nodes the meter feeds, each of which may draw what is plausible at
-	// its boundary; 0 stands for 1.
+	// its boundary unless the channel says what it may read; 0 stands for 1.
 	Nodes int
 }
 
@@ -165,7 +165,7 @@ func (f *Feed) into(r *Run, meter string, channels []Channel, intervals []float6
 	tracks := make([]track, len(channels))
 	for i, c := range channels {
 		tracks[i] = track{Trace: Trace{Key: MeterKey(meter, c.Name), Unit: c.Unit, Kind: c.Kind, Boundary: c.Boundary, Origin: c.Origin},
-			channel: c, most: c.Boundary.Most() * float64(max(1, f.Nodes)), silence: math.Inf(1), last: math.NaN()}
+			channel: c, most: f.most(c), silence: math.Inf(1), last: math.NaN()}
 		if p, ok := r.Phase(PhaseMeasure); ok && c.Kind == Gauge {
 			tracks[i].from, tracks[i].to = float64(p.From), float64(p.To)
 			tracks[i].silence = max(maxIntervals*1.001*intervals[i], mostSilent*float64(p.To-p.From))
@@ -224,6 +224,14 @@ func (f *Feed) into(r *Run, meter string, channels []Channel, intervals []float6
 			r.Traces = append(r.Traces, tr)
 		}
 	}
+}
+
+// most is the power in W above which no reading of a channel is believed.
+func (f *Feed) most(c Channel) float64 {
+	if c.Most != nil {
+		return float64(*c.Most)
+	}
+	return c.Boundary.Most() * float64(max(1, f.Nodes))
 }
 
 // order puts readings in the order of their times, as far as one clock gave them: those of

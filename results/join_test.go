@@ -313,3 +313,33 @@ func TestJoinAddsUpFeeds(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, got.Summary.Rows[0].Metrics[results.Power].Value.IsAbsent())
 }
+
+// TestJoinBelievesWhatTheSpecSays: a meter of a node or of a rack may read as much as its spec
+// said when it was opened, as in place, and no more.
+func TestJoinBelievesWhatTheSpecSays(t *testing.T) {
+	for _, c := range []struct {
+		most  results.Float // of the spec; 0 for none
+		nodes int
+		watts float64
+		lost  bool
+	}{
+		{0, 1, 60_000, true}, {80_000, 1, 60_000, false}, {80_000, 1, 90_000, true},
+		{0, 2, 60_000, false}, {55_000, 2, 60_000, true},
+	} {
+		rec := resultstest.Session(resultstest.Server("n1", 1), 1, 1, 7)
+		bare, lines := apart(rec, 0)
+		for i := range lines {
+			lines[i].Value = new(results.Float(c.watts + float64(i%7)))
+		}
+		f := feed(rec, lines, 0, 0.01)
+		f.Nodes, f.Meter.Channels = c.nodes, slices.Clone(f.Meter.Channels)
+		if c.most > 0 {
+			f.Meter.Channels[0].Most = &c.most
+		}
+		got, err := results.Join(t.Context(), bare, joined, []results.Feed{f})
+		require.NoError(t, err)
+		for _, w := range got.Summary.Windows() {
+			require.Equal(t, c.lost, w.Energy.IsAbsent(), "%+v", c)
+		}
+	}
+}

@@ -332,6 +332,10 @@ type Channel struct {
 	// user gave one; nil stands for that of its boundary: see
 	// [Channel.LeastWatts].
 	Least *Float `json:"least,omitempty"`
+	// Most is the power in W above which the channel is not believed, if the user gave
+	// one; nil stands for what the instrument documents, or that of its boundary: see
+	// [Boundary.Most].
+	Most *Float `json:"most,omitempty"`
 	// Place is shared by the channels of one meter that measure the same thing,
 	// such as an outlet's energy and its power. They are listed in order of
 	// preference, and one of them is used. Empty for a channel that is the only

@@ -233,8 +233,8 @@ func opened(m *Meter, meters map[string]map[string]bool) error {
 		switch {
 		case c.Unit != unit:
 			return fmt.Errorf("open: channel %s of meter %s is a %s in %s, and must be in %s", Line(c.Name, mostQuoted), Line(m.Name, mostQuoted), c.Kind, Line(string(c.Unit), mostQuoted), unit)
-		case a.Gain < 0, a.Offset < 0, a.Resolution < 0, c.Least != nil && !(*c.Least >= 0):
-			return fmt.Errorf("open: channel %s of meter %s has an accuracy or a least power below 0", Line(c.Name, mostQuoted), Line(m.Name, mostQuoted))
+		case a.Gain < 0, a.Offset < 0, a.Resolution < 0, c.Least != nil && !(*c.Least >= 0), c.Most != nil && !(*c.Most > 0):
+			return fmt.Errorf("open: channel %s of meter %s has an accuracy, a least or a most power below 0", Line(c.Name, mostQuoted), Line(m.Name, mostQuoted))
 		}
 	}
 	meters[m.Name] = channels

@@ -105,7 +105,7 @@ func TestRecordingRefused(t *testing.T) {
 		{open("J", "gauge", "null", "0.01"), "channel 3 of meter x is a gauge in J, and must be in W"},
 		{open("H", "gauge", "null", "0.01"), "in H, and must be in W"},
 		{open("W", "counter", "null", "0.01"), "is a counter in W, and must be in J"},
-		{open("W", "gauge", "null", "-0.01"), "accuracy or a least power below 0"},
+		{open("W", "gauge", "null", "-0.01"), "an accuracy, a least or a most power below 0"},
 		{open("W", "gauge", "1e300", "0.01"), "period of 1e+300 s is not from 0 to a day"},
 		{open("W", "gauge", "-1", "0.01"), "period of -1 s"},
 	} {

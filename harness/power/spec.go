@@ -125,6 +125,9 @@ func (s Spec) Poller(about Info, bounds []Bound, ask Query, shut func() error) (
 		if about.Channels[i], err = s.Channel(c); err != nil {
 			return nil, err
 		}
+		if s.Has("max") { // also for who reads a recording
+			about.Channels[i].Most = new(results.Float(bounds[i].Watts))
+		}
 		// One number cannot be the step of both W and J: it is that of the first.
 		if c.Place != "" && slices.ContainsFunc(about.Channels[:i], func(b results.Channel) bool { return b.Place == c.Place }) {
 			about.Channels[i].Accuracy.Resolution = c.Accuracy.Resolution

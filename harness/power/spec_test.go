@@ -46,6 +46,13 @@ func TestOptions(t *testing.T) {
 		key, _, _ := strings.Cut(options, "=")
 		require.ErrorContains(t, err, key)
 	}
+	for options, most := range map[string]*results.Float{"": nil, ",max=80000": new(results.Float(80_000))} {
+		s, err := ParseSpec("snmp:x"+options, known())
+		require.NoError(t, err)
+		p, err := s.Poller(Info{Channels: []results.Channel{wall}}, []Bound{{Watts: 60_000}}, nil, nil)
+		require.NoError(t, err)
+		require.Equal(t, most, p.Info().Channels[0].Most, "what the spec says is for readers of a recording, too")
+	}
 }
 
 func FuzzSpec(f *testing.F) {
