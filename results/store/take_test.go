@@ -193,19 +193,23 @@ func TestSyncData(t *testing.T) {
 	whole := syncsAll
 	t.Cleanup(func() { syncsAll = whole })
 	for _, all := range []bool{false, true} {
-		syncsAll = func(dir *os.File) bool { return all && whole(dir) }
+		asked := atomic.Int64{}
+		syncsAll = func(dir *os.File) bool { asked.Add(1); return all && whole(dir) }
 		s, dir := open(t)
 		var taken sync.WaitGroup
 		var lost atomic.Pointer[error]
-		for range 4 {
+		for _, batch := range []int{1, 3, 50} { // goroutines share them
 			taken.Go(func() {
-				for range 50 {
+				var paths []string
+				for n := range 150 {
 					path, err := s.Take(sent(t, ended(t, 1, ulid.Make().String())))
-					if err == nil {
+					if paths = append(paths, path); err == nil && n%batch == 0 {
 						err = s.Settle()
-					}
-					if err == nil {
-						_, err = results.LoadFile(path)
+						for _, path := range paths {
+							_, gone := results.LoadFile(path)
+							err = errors.Join(err, gone)
+						}
+						paths = nil
 					}
 					if err != nil {
 						lost.Store(&err)
@@ -217,7 +221,9 @@ func TestSyncData(t *testing.T) {
 		if err := lost.Load(); err != nil {
 			require.NoError(t, *err)
 		}
-		require.Len(t, files(t, dir), 200)
+		require.NoError(t, s.Settle())
+		require.Len(t, files(t, dir), 450)
+		require.NotZero(t, asked.Load(), "no batch was large enough")
 	}
 	syncsAll = func(*os.File) bool { return false }
 	dir, err := os.Open(t.TempDir())
