@@ -281,12 +281,17 @@ or PTP.`,
 					return err
 				}
 				defer keep.begin(f.Dir())()
-				sum, err := f.Collect(cmd.Context(), keeper{st}, argv[min(1, len(argv)):]...)
+				show := newCounted(cmd.ErrOrStderr(), "looking at what nodes sent")
+				sum, err := f.Collect(cmd.Context(), keeper{st}, show.update, argv[min(1, len(argv)):]...)
+				show.close()
 				for _, why := range sum.Files {
 					say(cmd.ErrOrStderr(), "perwatt: %s", why.Reason)
 				}
+				if cmd.Context().Err() != nil {
+					return exit{exitInterrupted, fmt.Errorf("interrupted: %s taken; the same command takes the rest", results.Plural(sum.Records, "record"))}
+				}
 				if err != nil {
-					return interrupted(cmd.Context(), err)
+					return err
 				}
 				say(cmd.OutOrStdout(), "%s: %s taken, %d refused", f.Roster().Name, results.Plural(sum.Records, "record"), sum.Refused)
 				if sum.Refused > 0 {

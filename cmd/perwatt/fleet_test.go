@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -31,6 +32,11 @@ func TestFleetByHand(t *testing.T) {
 	code, _, stderr = perwatt(t, t.Context(), "run", "--fleet", "run=hand,node=n1,attempt=1", "--alone", "--wait", "1m", "--preset", "smoke", "--uses", "mining", "--meter", "none",
 		"--rounds", "1", "--settle", "0s", "--warmup", "100ms", "--window", "200ms", "--interval", "20ms", "--store", hand)
 	require.Equal(t, exitOK, code, stderr)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	code, _, stderr = perwatt(t, ended, "fleet", "collect", "hand", hand, "--store", dir)
+	require.Equal(t, exitInterrupted, code)
+	require.Contains(t, stderr, "interrupted: 0 records taken; the same command takes the rest")
 	for range 2 {
 		code, stdout, stderr := perwatt(t, t.Context(), "fleet", "collect", "hand", hand, "--store", dir)
 		require.Equal(t, exitOK, code, stderr)

@@ -75,7 +75,9 @@ func (f *powerFlags) join(cmd *cobra.Command, st *store.Store, dir string, r sit
 		return err
 	}
 	defer x.Close()
-	all, racks, err := site.JoinPower(ctx, st, x, r, outcomes, feeds, tapes, host)
+	show := newCounted(stderr, "joining power to records")
+	all, racks, err := site.JoinPower(ctx, st, x, r, outcomes, feeds, tapes, host, show.update)
+	show.close()
 	joined, before := 0, 0
 	for _, p := range all {
 		switch {
@@ -104,8 +106,11 @@ func (f *powerFlags) join(cmd *cobra.Command, st *store.Store, dir string, r sit
 	if err == nil && read > 0 {
 		err = site.KeepRackPower(dir, r, racks)
 	}
+	if ctx.Err() != nil {
+		return exit{exitInterrupted, fmt.Errorf("interrupted: power joined to %s; the same command goes on", results.Plural(joined, "record"))}
+	}
 	if err != nil {
-		return interrupted(ctx, err)
+		return err
 	}
 	if len(all) > 0 {
 		say(cmd.OutOrStdout(), "power: joined to %s, to %d before, %d without", results.Plural(joined, "record"), before, len(all)-joined-before)

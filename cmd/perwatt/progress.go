@@ -136,3 +136,31 @@ func (p *progress) close() {
 	p.wait.Wait()
 	p.clear()
 }
+
+// counted shows how much of something is done that takes long where there is much of it: in a
+// line that changes on a terminal, in a line now and then elsewhere.
+type counted struct {
+	*progress
+	what string
+	next time.Time
+}
+
+func newCounted(w io.Writer, what string) *counted {
+	c := &counted{progress: newProgress(w), what: what}
+	c.next = time.Now().Add(c.every())
+	return c
+}
+
+func (c *counted) every() time.Duration {
+	if c.terminal {
+		return time.Second / 4
+	}
+	return quietFor
+}
+
+func (c *counted) update(done, of int) {
+	if now := time.Now(); now.After(c.next) {
+		c.next = now.Add(c.every())
+		c.say(fmt.Sprintf("%s: %d of %d", c.what, done, of))
+	}
+}

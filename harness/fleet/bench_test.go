@@ -77,7 +77,7 @@ func collect(b *testing.B, nodes int, what string, write func(fleet.Job, *result
 	require.NoError(b, e.Settle())
 
 	began, cpu = time.Now(), processor()
-	sum, err := f.Collect(b.Context(), taker{st})
+	sum, err := f.Collect(b.Context(), taker{st}, func(int, int) {})
 	require.NoError(b, err)
 	require.Equal(b, nodes, sum.Records)
 	b.ReportMetric(time.Since(began).Seconds(), what+"collect-s")

@@ -509,88 +509,117 @@ type Collected struct {
 
 // Collect looks again at what all attempts left, those that were given up too, and takes
 // files that came by hand: each a record, or a directory with records in it. Nothing is
-// taken twice.
-func (f *Fleet) Collect(ctx context.Context, store Store, files ...string) (sum Collected, err error) {
-	c := newCollector(f.roster, &f.state, store)
-	var todo []*work
-	for _, n := range f.nodes {
-		for _, a := range n.attempts {
-			todo = append(todo, &work{a: a, job: f.job(a), since: a.Start, judged: maps.Clone(a.files), done: make(chan struct{})})
-		}
-	}
-	look, stop := context.WithCancel(ctx)
-	wait := c.each(look, todo)
-	defer func() {
-		stop()
-		wait()
-		err = cmp.Or(err, store.Settle()) // of what was taken meanwhile, and will be found again
-	}()
-	for some := range slices.Chunk(todo, atOnce) {
-		for _, w := range some {
-			<-w.done
-		}
-		if err := store.Settle(); err != nil {
-			return sum, err
-		}
-		for _, w := range some {
-			if err := w.found.err; err != nil {
-				sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("node %s, attempt %d: %v", w.a.node.Name, w.a.Number, err)})
-			}
-			sum.add(w.found.found)
-			if err := cmp.Or(f.take(w.a, w.found.found, w.found.note), w.found.unkept); err != nil {
-				return sum, err
-			}
-		}
-		if err := f.journal.file.Sync(); err != nil {
-			return sum, err
-		}
-	}
-	if ctx.Err() != nil {
-		return sum, ctx.Err()
-	}
-	hand, err := byHand(files)
+// taken twice. show is told how many of the attempts and files are done.
+func (f *Fleet) Collect(ctx context.Context, store Store, show func(done, of int), files ...string) (sum Collected, err error) {
+	named, err := byHand(files)
 	if err != nil {
 		return sum, err
 	}
-	for _, name := range hand {
-		if err := f.takeByHand(ctx, c, name, &sum); err != nil {
-			return sum, err
+	c := newCollector(f.roster, &f.state, store)
+	var attempts, hand []*work
+	began := map[results.Fleet]time.Time{}
+	for _, n := range f.nodes {
+		for _, a := range n.attempts {
+			job, since, judged := f.job(a), a.Start, maps.Clone(a.files)
+			began[results.Fleet{Node: n.Name, Attempt: a.Number}] = since
+			attempts = append(attempts, &work{
+				look: func(ctx context.Context, in *results.Reader) left { return c.look(ctx, in, job, since, judged) },
+				keep: func(l left) error { return f.keep(a, l, &sum) },
+			})
 		}
 	}
-	return sum, nil
-}
-
-// takeByHand takes one file that was named, for the node and the attempt that it names.
-func (f *Fleet) takeByHand(ctx context.Context, c *collector, name string, sum *Collected) error {
-	x := finding{file: name, hand: true}
 	since := func(p results.Fleet) time.Time {
-		if n := f.byName[p.Node]; n != nil {
-			for _, a := range n.attempts {
-				if a.Number == p.Attempt {
-					return a.Start
-				}
-			}
+		if at, known := began[results.Fleet{Node: p.Node, Attempt: p.Attempt}]; known {
+			return at
 		}
 		return f.roster.Start
 	}
-	c.judge(ctx, reader(), &x, nil, since, func() (*os.File, error) { return results.OpenFile(name) })
-	one := left{found: []finding{x}, unkept: x.unkept}
-	if one.settle(c.store); cmp.Or(ctx.Err(), one.unkept) != nil {
-		return cmp.Or(ctx.Err(), one.unkept)
+	for _, name := range named {
+		hand = append(hand, &work{
+			look: func(ctx context.Context, in *results.Reader) left {
+				x := finding{file: name, hand: true}
+				c.judge(ctx, in, &x, nil, since, func() (*os.File, error) { return results.OpenFile(name) })
+				if ctx.Err() != nil { // it was not judged to the end
+					return left{}
+				}
+				return left{found: []finding{x}, unkept: x.unkept}
+			},
+			keep: func(l left) error { return f.keepByHand(l, &sum) },
+		})
 	}
+	defer func() { err = cmp.Or(err, store.Settle()) }() // of what was taken meanwhile, and will be found again
+	done := 0
+	count := func() {
+		done++
+		show(done, len(attempts)+len(hand))
+	}
+	if err := f.gather(ctx, store, attempts, count); err != nil {
+		return sum, err
+	}
+	// What came by hand does not displace what came by itself.
+	return sum, f.gather(ctx, store, hand, count)
+}
+
+// gather looks at some of what may be there, many at a time, and keeps what is found in its
+// order.
+func (f *Fleet) gather(ctx context.Context, store Store, todo []*work, count func()) error {
+	look, stop := context.WithCancel(ctx)
+	wait := each(look, todo)
+	defer func() {
+		stop()
+		wait()
+	}()
+	for some := range slices.Chunk(todo, atOnce) {
+		for _, w := range some {
+			if <-w.done; ctx.Err() == nil {
+				count()
+			}
+		}
+		if err := store.Settle(); err != nil {
+			return err
+		}
+		for _, w := range some {
+			if err := cmp.Or(w.keep(w.found), w.found.unkept); err != nil {
+				return err
+			}
+			w.found = left{}
+		}
+		if err := f.journal.file.Sync(); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// keep notes what an attempt left.
+func (f *Fleet) keep(a *attempt, l left, sum *Collected) error {
+	if l.err != nil {
+		sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("node %s, attempt %d: %v", a.node.Name, a.Number, l.err)})
+	}
+	sum.add(l.found)
+	return f.take(a, l.found, l.note)
+}
+
+// keepByHand notes what is in a file that was named, for the node and the attempt that it
+// names itself.
+func (f *Fleet) keepByHand(l left, sum *Collected) error {
+	if len(l.found) == 0 || l.unkept != nil { // nothing is known of it
+		return nil
+	}
+	x := l.found[0]
 	n := f.byName[x.place.Node]
 	if x.err != nil {
-		sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("%s: %v", name, x.err)})
+		sum.Files = append(sum.Files, Refusal{Reason: fmt.Sprintf("%s: %v", x.file, x.err)})
 	}
 	switch {
 	case n == nil || x.place.Run != f.roster.Name || x.place.Attempt < 1 || x.place.Attempt > mostNumber:
 		sum.Refused++ // it is nobody's
 		return nil
-	case x.err == nil && f.records[x.id] == n, x.err != nil && n.attempt(x.place.Attempt).files[results.Line(name, mostReason)]:
+	case x.err == nil && f.records[x.id] == n, x.err != nil && n.attempt(x.place.Attempt).files[results.Line(x.file, mostReason)]:
 		return nil // it was judged before
 	}
-	sum.add([]finding{x})
-	return f.take(n.attempt(x.place.Attempt), []finding{x}, "")
+	sum.add(l.found)
+	return f.take(n.attempt(x.place.Attempt), l.found, "")
 }
 
 func (c *Collected) add(found []finding) {
@@ -603,28 +632,29 @@ func (c *Collected) add(found []finding) {
 	}
 }
 
-// work is one attempt that is looked at again.
+// work is an attempt, or a file that came by hand, that is looked at.
 type work struct {
-	a      *attempt // not for the worker: the journal changes it meanwhile
-	job    Job
-	since  time.Time
-	judged map[string]bool
-	found  left
-	done   chan struct{} // closed once found is known
+	look  func(context.Context, *results.Reader) left // by a worker: the journal changes the attempts meanwhile
+	keep  func(left) error
+	found left
+	done  chan struct{} // closed once found is known
 }
 
-// each looks at all attempts in their order, on all processors, and returns at once. wait
-// returns when none is looked at any more.
-func (c *collector) each(ctx context.Context, todo []*work) (wait func()) {
+// each looks at all in their order, on all processors, and returns at once. wait returns
+// when none is looked at any more.
+func each(ctx context.Context, todo []*work) (wait func()) {
+	for _, w := range todo {
+		w.done = make(chan struct{})
+	}
 	var workers sync.WaitGroup
 	var next atomic.Int64
-	for range min(len(todo), 16*runtime.GOMAXPROCS(0), mostWork) { // they wait for the disk, which writes for many at once
+	for range min(len(todo), 16*runtime.GOMAXPROCS(0), mostWork) { // they may wait for a disk or a network
 		workers.Go(func() {
 			in := reader()
 			for i := next.Add(1) - 1; i < int64(len(todo)); i = next.Add(1) - 1 {
 				w := todo[i]
 				if ctx.Err() == nil {
-					w.found = c.look(ctx, in, w.job, w.since, w.judged)
+					w.found = w.look(ctx, in)
 				}
 				close(w.done)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/perwatt/perwatt/harness/fleet"
 	"github.com/perwatt/perwatt/harness/fleet/fleettest"
 	"github.com/perwatt/perwatt/results"
+	"github.com/perwatt/perwatt/results/site"
 	"github.com/perwatt/perwatt/results/store"
 )
 
@@ -79,13 +81,49 @@ func TestCollectStopped(t *testing.T) {
 		if s.left.Store(after); after == 0 {
 			s.fail = with
 		}
-		sum, err := f.Collect(ctx, s)
+		sum, err := f.Collect(ctx, s, func(int, int) {})
 		require.ErrorIs(t, err, with)
 		require.GreaterOrEqual(t, found(), sum.Records)
-		again, err := f.Collect(t.Context(), &stopping{Store: st, stop: cancel})
+		last := 0
+		again, err := f.Collect(t.Context(), &stopping{Store: st, stop: cancel}, func(done, of int) {
+			require.Equal(t, last+1, done)
+			require.Equal(t, nodes, of)
+			last = done
+		})
 		require.NoError(t, err)
+		require.Equal(t, nodes, last)
 		require.Equal(t, nodes, sum.Records+again.Records)
 		require.Equal(t, nodes, found())
 		require.NoError(t, f.Close())
+	}
+}
+
+// TestCollectByHand: files that came by hand are judged many at a time, each for the node and
+// the attempt that it names, and taken once, beside hostile ones.
+func TestCollectByHand(t *testing.T) {
+	const nodes = 700
+	st, err := store.Open(t.TempDir())
+	require.NoError(t, err)
+	e := fleettest.New(nodes, nil)
+	f, err := fleet.New(fleet.Dir(st.Place(), "hand"), e.Roster("hand"))
+	require.NoError(t, err)
+	defer f.Close()
+	dir := t.TempDir()
+	for i := range nodes {
+		began := time.Now()
+		_, err := fleettest.Write(dir, fleettest.Record(fleet.Job{Fleet: "hand", Node: e.Hosts[i].Node, Attempt: 1}, began, began.Add(time.Second)))
+		require.NoError(t, err)
+	}
+	_, err = fleettest.Write(dir, fleettest.Record(fleet.Job{Fleet: "hand", Node: site.Node{Name: "stranger"}, Attempt: 1}, time.Now(), time.Now()))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "broken.json"), []byte("{"), 0o600))
+	for n := range 2 {
+		sum, err := f.Collect(t.Context(), &stopping{Store: st, stop: func() {}}, func(int, int) {}, dir, dir)
+		require.NoError(t, err)
+		require.Equal(t, []int{nodes, 0}[n], sum.Records)
+		require.Len(t, sum.Files, 4, "%v", sum.Files)
+	}
+	for _, o := range f.Outcomes() {
+		require.Equal(t, site.Done, o.State, o.Node)
 	}
 }

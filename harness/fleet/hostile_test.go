@@ -319,7 +319,7 @@ func TestByHand(t *testing.T) {
 	lie, err := fleettest.Write(hand, liar)
 	require.NoError(t, err)
 	for i := range 2 {
-		sum, err := f.Collect(t.Context(), &w.kept, hand)
+		sum, err := f.Collect(t.Context(), &w.kept, func(int, int) {}, hand)
 		require.NoError(t, err)
 		require.Equal(t, 1-i, sum.Records, "taken once")
 		require.Len(t, sum.Files, 2)
@@ -358,7 +358,7 @@ func TestStoreFull(t *testing.T) {
 				o.Store = s
 				_, err = f.Run(t.Context(), o)
 				require.ErrorIs(t, err, full)
-				_, err = f.Collect(t.Context(), s)
+				_, err = f.Collect(t.Context(), s, func(int, int) {})
 				require.ErrorIs(t, err, full)
 				rec := fleettest.Record(fleet.Job{Fleet: "test", Node: site.Node{Name: node(1)}, Attempt: 2}, time.Now(), time.Now().Add(time.Second))
 				hand, err := fleettest.Write(t.TempDir(), rec)
@@ -367,7 +367,7 @@ func TestStoreFull(t *testing.T) {
 				before, err := os.ReadFile(at)
 				require.NoError(t, err)
 				require.NotContains(t, string(before), `"record"`)
-				_, err = f.Collect(t.Context(), s, hand)
+				_, err = f.Collect(t.Context(), s, func(int, int) {}, hand)
 				require.ErrorIs(t, err, full)
 				after, err := os.ReadFile(at)
 				require.NoError(t, err)

@@ -299,9 +299,10 @@ type PowerJoined struct {
 // JoinPower joins recordings to the records of a fleet. Each record that gains watts is
 // replaced in the store by a new one, and stays there as excluded; one that was replaced
 // before is left alone, so that doing it twice changes nothing. host is the one that
-// submitted the fleet, on which this runs. The error is one of the map, of a recording or
-// of the store; that of a single record is in its PowerJoined.
-func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, outcomes []Outcome, feeds []PowerFeed, tapes []*Tape, host string) ([]PowerJoined, []RackJoined, error) {
+// submitted the fleet, on which this runs; show is told how many of the records are done.
+// The error is one of the map, of a recording or of the store; that of a single record is
+// in its PowerJoined.
+func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, outcomes []Outcome, feeds []PowerFeed, tapes []*Tape, host string, show func(done, of int)) ([]PowerJoined, []RackJoined, error) {
 	j := joiner{ctx: ctx, store: st, index: x, roster: r, host: host, feeds: map[string][]PowerFeed{}}
 	replaced := x.Replaced()
 	var racks []*rackTask
@@ -349,6 +350,7 @@ func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, o
 			return j.out, nil, err
 		}
 	}
+	done := 0
 	for _, batch := range batches(j.todo, mostHeld) {
 		var requests []*request
 		for _, t := range batch {
@@ -358,6 +360,8 @@ func JoinPower(ctx context.Context, st *store.Store, x *store.Index, r Roster, o
 			return j.out, nil, err
 		}
 		for _, t := range batch {
+			done++
+			show(done, len(j.todo))
 			if j.out[t.at].Err != nil {
 				continue
 			}

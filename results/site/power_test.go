@@ -82,7 +82,7 @@ func (p *powered) join(t *testing.T, host string) []site.PowerJoined {
 	defer x.Close()
 	feeds, err := site.ReadPowerMap(strings.NewReader("node,meter\nn1,snmp\n"), p.roster)
 	require.NoError(t, err)
-	out, _, err := site.JoinPower(t.Context(), p.store, x, p.roster, p.outcomes, feeds, []*site.Tape{p.tape(t)}, host)
+	out, _, err := site.JoinPower(t.Context(), p.store, x, p.roster, p.outcomes, feeds, []*site.Tape{p.tape(t)}, host, func(int, int) {})
 	require.NoError(t, err)
 	require.Len(t, out, 1)
 	return out
@@ -364,7 +364,7 @@ func TestPowerMap(t *testing.T) {
 	} {
 		feeds, err := site.ReadPowerMap(strings.NewReader(fmt.Sprintf("node,meter,channel\n%s\n", c.row)), p.roster)
 		require.NoError(t, err)
-		_, _, err = site.JoinPower(t.Context(), p.store, x, p.roster, p.outcomes, feeds, []*site.Tape{p.tape(t)}, "admin")
+		_, _, err = site.JoinPower(t.Context(), p.store, x, p.roster, p.outcomes, feeds, []*site.Tape{p.tape(t)}, "admin", func(int, int) {})
 		require.ErrorContains(t, err, c.want)
 	}
 }

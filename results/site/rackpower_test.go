@@ -92,7 +92,7 @@ func (k *rack) report(t *testing.T, budget float64) (*site.Analysis, site.RackJo
 	require.NoError(t, err)
 	tape, err := site.ReadTape("power.jsonl", bytes.NewReader(k.tape), int64(len(k.tape)))
 	require.NoError(t, err)
-	records, racks, err := site.JoinPower(t.Context(), nil, x, k.roster, k.outcomes, feeds, []*site.Tape{tape}, "admin")
+	records, racks, err := site.JoinPower(t.Context(), nil, x, k.roster, k.outcomes, feeds, []*site.Tape{tape}, "admin", func(int, int) {})
 	require.NoError(t, err)
 	require.Empty(t, records)
 	require.Len(t, racks, 1)

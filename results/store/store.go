@@ -171,10 +171,10 @@ func (s *Store) Create(id string, start time.Time, compressed bool) (*Draft, err
 }
 
 func (s *Store) draft(id string, start time.Time, compressed bool) (*Draft, error) {
-	month, err := s.month(start)
-	if err == nil && !isID(id) {
-		err = notID(id)
+	if !isID(id) {
+		return nil, notID(id)
 	}
+	month, err := s.month(start)
 	return &Draft{store: s, base: filepath.Join(month, id), compress: compressed}, err
 }
 
