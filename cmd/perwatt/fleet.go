@@ -281,7 +281,7 @@ or PTP.`,
 					return err
 				}
 				defer keep.begin(f.Dir())()
-				show := newCounted(cmd.ErrOrStderr(), "looking at what nodes sent")
+				show := newCounted(cmd.ErrOrStderr(), "attempts and files looked at")
 				sum, err := f.Collect(cmd.Context(), keeper{st}, show.update, argv[min(1, len(argv)):]...)
 				show.close()
 				for _, why := range sum.Files {

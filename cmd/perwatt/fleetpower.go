@@ -75,7 +75,7 @@ func (f *powerFlags) join(cmd *cobra.Command, st *store.Store, dir string, r sit
 		return err
 	}
 	defer x.Close()
-	show := newCounted(stderr, "joining power to records")
+	show := newCounted(stderr, "records joined with power")
 	all, racks, err := site.JoinPower(ctx, st, x, r, outcomes, feeds, tapes, host, show.update)
 	show.close()
 	joined, before := 0, 0

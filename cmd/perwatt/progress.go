@@ -161,6 +161,6 @@ func (c *counted) every() time.Duration {
 func (c *counted) update(done, of int) {
 	if now := time.Now(); now.After(c.next) {
 		c.next = now.Add(c.every())
-		c.say(fmt.Sprintf("%s: %d of %d", c.what, done, of))
+		c.say(fmt.Sprintf("%d of %d %s", done, of, c.what))
 	}
 }
