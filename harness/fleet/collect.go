@@ -557,7 +557,8 @@ func (f *Fleet) Collect(ctx context.Context, store Store, show func(done, of int
 		return sum, err
 	}
 	// What came by hand does not displace what came by itself.
-	return sum, f.gather(ctx, store, hand, count)
+	err = f.gather(ctx, store, hand, count)
+	return sum, err
 }
 
 // gather looks at some of what may be there, many at a time, and keeps what is found in its
